@@ -321,7 +321,7 @@ def finished_run(out: Path, number: int, size: dict[str, int]) -> None:
     from zslkit.evaluation.gzsl import measure
     from zslkit.evaluation.sets import checked_sets
     from zslkit.record import RunRecord
-    from zslkit.runs.folders import RunFolder
+    from zslkit.runs.run_folder import RunFolder
 
     identity, classes = f"{number:012x}", size["classes"]
     with RunFolder.open(out, "made-up", f"model{number}", 0, identity) as folder:

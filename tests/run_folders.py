@@ -11,7 +11,7 @@ import numpy as np
 from zslkit.config.merge import Layer, merge
 from zslkit.evaluation.gzsl import evaluate
 from zslkit.record import RunRecord
-from zslkit.runs.folders import RunFolder
+from zslkit.runs.run_folder import RunFolder
 from zslkit.runs.scores import Scores
 
 CLASSES = 6

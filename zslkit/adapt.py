@@ -64,9 +64,9 @@ def wrap(
 
         def __init__(self, config: GradientConfig, task: Task) -> None:
             super().__init__(config, task)
-            self.network = factory(
-                task, **{name: getattr(config, name) for name in _own(type(config))}
-            )
+            usual = GradientConfig.model_fields
+            own = [name for name in type(config).model_fields if name not in usual]
+            self.network = factory(task, **{name: getattr(config, name) for name in own})
             self.criterion = copy.deepcopy(loss) if isinstance(loss, nn.Module) else loss
             # Index of each class among the seen classes.
             self.register_buffer("column", self.seen.long().cumsum(0) - 1, persistent=False)
@@ -77,11 +77,9 @@ def wrap(
 
         def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
             scores = self.scores(x)
-            terms = (
-                self.criterion(scores[:, self.seen], self.column[label])
-                if over == "seen"
-                else self.criterion(scores, label)
-            )
+            if over == "seen":
+                scores, label = scores[:, self.seen], self.column[label]
+            terms = self.criterion(scores, label)
             return {"loss": terms} if isinstance(terms, torch.Tensor) else dict(terms)
 
     Wrapped.__doc__ = inspect.getdoc(factory)
@@ -107,7 +105,3 @@ def _config_of(factory: Factory) -> type[GradientConfig]:
     return create_model(
         f"{name}_config", __base__=GradientConfig, __doc__=f"Settings of {name}.", **fields
     )
-
-
-def _own(config: type[GradientConfig]) -> list[str]:
-    return [name for name in config.model_fields if name not in GradientConfig.model_fields]

@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
@@ -40,15 +41,12 @@ class Images(Protocol):
         Raises:
             DataError: The file cannot be read; the message names it.
         """
-        ...
 
     def key(self, index: int) -> str:
         """Stable name of the image: its path inside the dataset's folder, separated by '/'."""
-        ...
 
     def digest(self) -> str:
         """Fingerprint of the content of all images, in order."""
-        ...
 
 
 class Maps(Protocol):
@@ -59,34 +57,25 @@ class Maps(Protocol):
     @property
     def map_shape(self) -> tuple[int, int, int]:
         """(D, H, W) of one map."""
-        ...
 
     @property
     def fingerprint(self) -> str:
         """Digest of everything that determines the values."""
-        ...
 
     def maps(self, index: Index) -> Tensor:
         """Maps `(B, D, H, W)` float32 on the CPU."""
-        ...
 
     def stored_maps(self, index: Index) -> Tensor:
         """Maps `(B, D, H, W)` in the type on disk."""
-        ...
 
     def pooled(self, index: Index) -> Tensor:
         """Means over positions, `(B, D)` float32."""
-        ...
 
 
 def members_of(labels: Index, count: int) -> list[Index]:
-    """Image indices of each class 0..count-1, in rising order.
+    """Image indices of each class 0..count-1, in rising order; other labels (N,) are left out.
 
     Sorts once, since a search per class would cost images times classes.
-
-    Args:
-        labels: `(N,)` class ids; images with an id outside 0..count-1 are left out.
-        count: Number of classes.
     """
     order = np.argsort(labels, kind="stable")
     edges = np.searchsorted(labels[order], np.arange(count + 1))
@@ -159,62 +148,52 @@ class Dataset:
     of_test_photos: bool = False
 
     def __post_init__(self) -> None:
-        n, c = len(self.labels), len(self.classes)
+        if fault := self._fault():
+            raise DataError(f"{self.name}: {fault}")
+
+    def _fault(self) -> str:
+        """What does not fit together; "" if everything does."""
+        n, c, parts = len(self.labels), len(self.classes), self.split.parts()
         holders = [part for part in (self.images, self.features, self.maps) if part is not None]
         if not holders:
-            raise DataError(f"{self.name}: there are neither images nor features")
+            return "there are neither images nor features"
         for held in map(len, holders):
             if held != n:
-                raise DataError(f"{self.name}: {held} images or features but {n} labels")
-        if self.image_attributes is not None and self.image_attributes.shape[0] != n:
-            raise DataError(
-                f"{self.name}: {n} images but {len(self.image_attributes)} rows of attributes of "
-                "images"
-            )
-        if len(self.semantics.attributes) != c:
-            raise DataError(
-                f"{self.name}: {c} classes but {len(self.semantics.attributes)} rows in the "
-                "class-attribute table"
-            )
+                return f"{held} images or features but {n} labels"
+        if self.image_attributes is not None and len(self.image_attributes) != n:
+            return f"{n} images but {len(self.image_attributes)} rows of attributes of images"
+        if (rows := len(self.semantics.attributes)) != c:
+            return f"{c} classes but {rows} rows in the class-attribute table"
         for column, (x0, y0, x1, y1) in self.places.items():
-            if not (
-                0 <= column < len(self.semantics.names) and 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1
-            ):
-                raise DataError(
-                    f"{self.name}: the place of attribute {column} is no box x0 < x1, y0 < y1 in "
-                    "0..1, or there is no such column"
+            known = 0 <= column < len(self.semantics.names)
+            if not (known and 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+                return (
+                    f"the place of attribute {column} is no box x0 < x1, y0 < y1 in 0..1, "
+                    "or there is no such column"
                 )
         if len(set(self.classes)) != c:
-            raise DataError(f"{self.name}: a class name stands twice")
-        for part, index in self.split.parts().items():
+            return "a class name stands twice"
+        for part, index in parts.items():
             if len(index) == 0:
-                raise DataError(f"{self.name}: {part} is empty")
+                return f"{part} is empty"
             if index.min() < 0 or index.max() >= n:
-                raise DataError(f"{self.name}: {part} points outside the {n} images")
+                return f"{part} points outside the {n} images"
             if len(np.unique(index)) != len(index):
-                raise DataError(f"{self.name}: {part} holds an image twice")
+                return f"{part} holds an image twice"
             labels = self.labels[index]
             if labels.min() < 0 or labels.max() >= c:
-                raise DataError(f"{self.name}: {part} holds a label outside 0..{c - 1}")
-        parts = list(self.split.parts().items())
-        for i, (a, left) in enumerate(parts):
-            for b, right in parts[i + 1 :]:
-                if common := len(np.intersect1d(left, right)):
-                    raise DataError(
-                        f"{self.name}: {a} and {b} share {common} images; a split must not overlap"
-                    )
-        unseen = set(np.unique(self.labels[self.split.test_unseen]))
-        trained = set(np.unique(self.labels[self.split.trainval]))
-        if both := unseen & trained:
-            raise DataError(
-                f"{self.name}: {len(both)} classes stand in trainval and in test_unseen "
-                f"({self.classes[min(both)]!r}, ...)"
-            )
-        if strange := set(np.unique(self.labels[self.split.test_seen])) - trained:
-            raise DataError(
-                f"{self.name}: {len(strange)} classes of test_seen have no image in trainval "
-                f"({self.classes[min(strange)]!r}, ...)"
-            )
+                return f"{part} holds a label outside 0..{c - 1}"
+        for (a, left), (b, right) in combinations(parts.items(), 2):
+            if common := len(np.intersect1d(left, right)):
+                return f"{a} and {b} share {common} images; a split must not overlap"
+        trained, seen, unseen = (np.unique(self.labels[index]) for index in parts.values())
+        if len(both := np.intersect1d(unseen, trained)):
+            named = f"({self.classes[both[0]]!r}, ...)"
+            return f"{len(both)} classes stand in trainval and in test_unseen {named}"
+        if len(strange := np.setdiff1d(seen, trained)):
+            named = f"({self.classes[strange[0]]!r}, ...)"
+            return f"{len(strange)} classes of test_seen have no image in trainval {named}"
+        return ""
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -234,7 +213,6 @@ class Dataset:
         classes.
 
         Args:
-            seed: Seed of the fold.
             part: Number of the fold, from 0.
             unseen_share: Share of the seen classes to hold out; by default the share of unseen
                 classes in the dataset.
@@ -254,8 +232,7 @@ class Dataset:
         if (part + 1) * count > len(old):
             raise DataError(
                 f"{self.name}: {part + 1} folds that hold out {count} of {len(old)} seen classes "
-                "each would share some; "
-                f"set protocol.folds to {len(old) // count} or less"
+                f"each would share some; set protocol.folds to {len(old) // count} or less"
             )
         held_out = set(rng.permutation(len(old))[part * count : (part + 1) * count].tolist())
         new_id = np.full(len(self.classes) + 1, -1, dtype=np.int64)
@@ -273,9 +250,8 @@ class Dataset:
             cut = min(max(round(image_share * len(members)), 0), len(members) - 1)
             val_seen.append(members[:cut])
             train.append(members[cut:])
-        if image_share > 0 and not any(
-            map(len, val_seen)
-        ):  # small classes: one image of each that has another
+        if image_share > 0 and not any(map(len, val_seen)):
+            # Small classes: one image of each that has another.
             val_seen = [members[:1] for members in train if len(members) > 1]
             train = [members[len(members) > 1 :] for members in train]
         if not val_seen:
@@ -284,39 +260,33 @@ class Dataset:
                 f"{WITHOUT_VALIDATION}"
             )
         split = Split(*(np.sort(np.concatenate(part)) for part in (train, val_seen, val_unseen)))
+        number = f"{seed}.{part}" if part else f"{seed}"
         return replace(
             self,
             classes=tuple(self.classes[k] for k in old),
             labels=labels,
             split=split,
             semantics=self.semantics.of(old),
-            title=f"{self.title or self.name}, validation fold {seed}"
-            + (f".{part}" if part else ""),
+            title=f"{self.title or self.name}, validation fold {number}",
         )
 
     def without(self, index: Collection[int], images: Images | None = None) -> Dataset:
         """Copy without the images at `index` in its split; image numbers do not change.
-
-        Args:
-            index: Images to remove.
-            images: Replacement for the dataset's images.
 
         Raises:
             DataError: A set of the split becomes empty.
         """
         gone = np.array(sorted(index), dtype=np.int64)
         split = Split(*(part[~np.isin(part, gone)] for part in self.split.parts().values()))
-        return replace(
-            self, split=split, images=images or self.images, skipped=tuple(gone.tolist())
-        )
+        skipped = tuple(gone.tolist())
+        return replace(self, split=split, images=images or self.images, skipped=skipped)
 
     def fingerprints(self) -> dict[str, str]:
         """Digests that decide whether two results are comparable, 16 hex digits each.
 
-        Returns:
-            "split" covers class names, labels, attributes of images and image indices; "semantics"
-            covers the class-attribute table, word vectors, and whether the table was made from test
-            photos.
+        "split" covers class names, labels, attributes of images and image indices; "semantics"
+        covers the class-attribute table, word vectors, and whether the table was made from test
+        photos.
         """
         split = hashlib.sha256("\n".join(self.classes).encode())
         split.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())

@@ -57,8 +57,7 @@ class Task:
             for input "map"; else None.
         groups: Attribute group name -> columns of `attributes`.
         word_vectors: `(A, W)` float32, one word vector per attribute, or None.
-        build_backbone: For input "image": makes the trainable network `(B, 3, h, w) -> (B, D, H,
-            W)`.
+        build_backbone: For input "image": makes the network `(B, 3, h, w) -> (B, D, H, W)`.
     """
 
     dataset: str
@@ -90,8 +89,7 @@ class AttentionMaps:
         maps: `(B, A, H, W)`, one map per attribute; higher means more attention.
         scores: `(B, A)` attribute scores s, if this part gives class k the score z_k = a_k . s;
             a_ki * s_i is then the contribution of attribute i to class k.
-        channels: `(B, A, D)` weight of each channel for each attribute, if the part weighs
-            channels.
+        channels: `(B, A, D)` weight of each channel for each attribute, if the part has any.
     """
 
     maps: Tensor
@@ -109,11 +107,9 @@ class UnlabelledView(Protocol):
 
     def batch(self, index: NDArray[np.int64]) -> Tensor:
         """Inputs `(B, ...)` float32 on the CPU."""
-        ...
 
     def everything(self) -> Tensor:
         """All inputs `(M, ...)` float32 at once."""
-        ...
 
 
 class TrainingView(Protocol):
@@ -122,26 +118,17 @@ class TrainingView(Protocol):
     @property
     def labels(self) -> NDArray[np.int64]:
         """`(N,)` int64 class ids, as indices into `Task.classes`."""
-        ...
 
     def __len__(self) -> int: ...
 
     def batch(self, index: NDArray[np.int64]) -> Tensor:
         """Inputs `(B, ...)` float32 on the CPU."""
-        ...
 
     def everything(self) -> tuple[Tensor, Tensor]:
         """All inputs `(N, ...)` float32 and labels `(N,)` int64 at once, for closed forms."""
-        ...
 
     def unlabelled(self) -> UnlabelledView:
-        """The unlabelled test images, only for models with protocol = "transductive".
-
-        Raises:
-            UserError: The model has another protocol. Results of models that use test images are
-                marked as such.
-        """
-        ...
+        """The unlabelled test images; UserError unless protocol = "transductive"."""
 
 
 Kept = nn.Module | torch.optim.Optimizer | torch.Generator
@@ -154,10 +141,8 @@ class Stage(Protocol):
     def __iter__(self) -> Iterator[int]:
         """Remaining epochs, counted from 0. Iterate to the end.
 
-        A resumed stage first restores the objects in `keeps`; they are checkpointed after each
-        epoch.
+        A resumed stage first restores the objects in `keeps`, which each epoch checkpoints.
         """
-        ...
 
     def step(self, **terms: float | Tensor) -> None:
         """Report the terms of one step; the log gets their means over the epoch.
@@ -167,7 +152,6 @@ class Stage(Protocol):
                 and step and the `mend` of the stage. On an accelerator terms are read every 50
                 steps, so that no step waits for the device, and the error comes then.
         """
-        ...
 
 
 class Trainer(Protocol):
@@ -182,12 +166,10 @@ class Trainer(Protocol):
     device: torch.device
 
     def train(self, model: GradientModel, view: TrainingView) -> None:
-        """Run the harness's gradient loop over `model.loss`.
+        """Run the harness's gradient loop over `model.loss`; no best epoch with several calls.
 
-        The loop does sampling, precision, checkpoints, resuming and progress. Each call is a
-        separate training; with several calls, no best epoch can be picked on validation.
+        The loop does sampling, precision, checkpoints, resuming and progress.
         """
-        ...
 
     def stage(
         self,
@@ -213,23 +195,18 @@ class Trainer(Protocol):
                     loss.backward()
                     optimizer.step()
 
-        Do not leave the loop early. A stage that was complete before an interruption is restored
-        and yields no epoch.
+        Do not leave the loop early. A stage that was complete is restored and yields no epoch.
 
         Args:
-            name: Letters, digits, - and _; unique within the model. Stages run in the order of the
-                calls.
-            epochs: Number of epochs.
+            name: Letters, digits, - and _; unique within the model.
             keeps: Objects to checkpoint, by name: modules, optimisers, and the generator of every
                 random number. Anything else that changes is lost on resume.
             steps: Calls of `step` per epoch, for the progress display.
             mend: Advice in the error for a term that is not finite.
         """
-        ...
 
     def log(self, **values: float) -> None:
         """Append one line to the run's log."""
-        ...
 
 
 class ModelConfig(Config):
@@ -280,10 +257,9 @@ class GradientConfig(ModelConfig):
 
 
 class Model(nn.Module):
-    """Base class of every model.
+    """Base class of every model, whose saved state is its parameters and buffers.
 
-    The saved state of a trained model is its parameters and buffers. Write the class attributes
-    below as literals: `zslkit models` reads them without importing.
+    Write the class attributes below as literals: `zslkit models` reads them without importing.
     """
 
     contract: ClassVar[int] = CONTRACT
@@ -322,9 +298,7 @@ class Model(nn.Module):
     def __init__(self, config: Any, task: Task) -> None:
         """Register the buffers `attributes` (C, A) and `seen` (C,), and build a trainable backbone.
 
-        Args:
-            config: Instance of this class's `Config`.
-            task: Classes, semantics and input shape.
+        `config` is an instance of this class's `Config`.
         """
         super().__init__()
         self.config, self.task = config, task
@@ -340,18 +314,10 @@ class Model(nn.Module):
 
         For models that only work with their own encoder, such as vision-language models. The
         harness passes each image through it once, stores the features, and records the encoder as
-        the backbone.
-
-        Args:
-            config: Instance of this class's `Config`; it replaces the settings ENCODER_KEYS of
-                `features`.
-
-        Returns:
-            The network with its weights and image transform, or None.
+        the backbone. `config` replaces the settings ENCODER_KEYS of `features`.
 
         Raises:
-            UserError: A setting is missing or wrong.
-            MissingWeights: The weights are not on this machine.
+            UserError: A setting is missing or wrong, or (MissingWeights) the weights are not here.
         """
         return None
 
@@ -361,9 +327,6 @@ class Model(nn.Module):
 
         For models whose local losses only reach the class scores through a backbone that is trained
         with them. Tables mark their rows on frozen features "frozen: linear".
-
-        Args:
-            config: Instance of this class's `Config`.
         """
         return False
 
@@ -377,65 +340,41 @@ class Model(nn.Module):
 
     @abstractmethod
     def scores(self, x: Tensor) -> Tensor:
-        """Class scores over ALL classes, uncalibrated; higher is more likely.
+        """Uncalibrated scores `(B, C)` of ALL classes for inputs `(B, ...)`; higher is likelier.
 
         Called in evaluation mode without gradients. The scores of an image must not depend on the
         other images of its batch.
-
-        Args:
-            x: Inputs `(B, ...)`.
-
-        Returns:
-            Scores `(B, C)`.
         """
 
     def remarks(self) -> tuple[str, ...]:
-        """Optional: what the model settled by itself from the data, one sentence each.
+        """Optional: what the model settled by itself, such as random word vectors; sentences.
 
-        For instance random word vectors where the dataset has none. Called once, before the
-        training; shown with the result and kept in the record. By default none.
+        Called once, before the training; shown with the result and kept in the record.
         """
         return ()
 
     def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
-        """Optional: attention maps of each part of the model for inputs `(B, ...)`.
+        """Optional: part of the model -> its attention maps for inputs `(B, ...)`, in order.
 
         Called in evaluation mode without gradients. By default none.
-
-        Returns:
-            Part name -> maps, in display order.
         """
         return {}
 
     def evidence(self, x: Tensor) -> Tensor | None:
-        """Optional: attribute scores whose products with the class attributes explain the class
-        scores.
+        """Optional: scores s `(B, A)` of attributes that explain the class scores, or None.
 
-        For scores s `(B, A)`, a_ki * s_i is the contribution of attribute i to the score of class
-        k. Called in evaluation mode without gradients.
-
-        Args:
-            x: Inputs `(B, ...)`.
-
-        Returns:
-            By default the sum of the `scores` of all parts of `attention`; None if the model has
-            none.
+        a_ki * s_i is the contribution of attribute i to the score of class k. Called in evaluation
+        mode without gradients. By default the sum of the `scores` of all parts of `attention`.
         """
         scores = [part.scores for part in self.attention(x).values() if part.scores is not None]
         return torch.stack(scores).sum(dim=0) if scores else None
 
     def predicted_attributes(self, x: Tensor) -> Tensor | None:
-        """Optional: attribute predictions, for `zslkit evaluate --metrics attribute-AUC-seen,...`.
+        """Optional: predictions `(B, A)`, for `zslkit evaluate --metrics attribute-AUC-seen,...`.
 
         Higher means more likely present. Any scale works, because the metrics only rank images by
         one attribute. Fill the column of an attribute that the model does not predict with NaN.
-        Called in evaluation mode without gradients.
-
-        Args:
-            x: Inputs `(B, ...)`.
-
-        Returns:
-            Predictions `(B, A)`, by default `evidence`; None if the model has no attribute scores.
+        Called in evaluation mode without gradients. By default `evidence`.
         """
         return self.evidence(x)
 
@@ -445,12 +384,6 @@ class Model(nn.Module):
         The harness asks for both when it evaluates a run. Define it where `scores` and
         `predicted_attributes` share most of their work; a class that overrides one of these two
         below it is asked for them instead. Called in evaluation mode without gradients.
-
-        Args:
-            x: Inputs `(B, ...)`.
-
-        Returns:
-            What `scores` and `predicted_attributes` return, by default from these two.
         """
         return self.scores(x), self.predicted_attributes(x)
 
@@ -467,25 +400,16 @@ class GradientModel(Model):
 
     @abstractmethod
     def loss(self, x: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Loss terms of one batch.
+        """Scalar loss terms by name, of inputs `(B, ...)` and class ids `(B,)`.
 
-        Args:
-            x: Inputs `(B, ...)`.
-            label: Class ids `(B,)`.
-
-        Returns:
-            Scalars by name. The loop minimises "total" if present and logs the others; otherwise it
-            minimises their sum.
+        The loop minimises "total" if present and logs the others; otherwise it minimises their sum.
         """
 
     def fit(self, view: TrainingView, trainer: Trainer) -> None:
         trainer.train(self, view)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by group name, for separate learning rates.
-
-        Parameters in no group are not trained.
-        """
+        """Parameters by group name, for separate learning rates; others are not trained."""
         return {"all": [p for p in self.parameters() if p.requires_grad]}
 
     def begin_epoch(self, epoch: int) -> None:
@@ -508,13 +432,8 @@ class GradientModel(Model):
 
 
 ENCODER_KEYS = (
-    "backbone",
-    "weights",
-    "size",
-    "reduction",
-    "pretrain_epochs",
-    "pooling",
-    "crop_pct",
+    *("backbone", "weights", "size", "reduction"),
+    *("pretrain_epochs", "pooling", "crop_pct"),
 )
 """Settings of `features` without effect on a model that brings its own image encoder."""
 
@@ -525,22 +444,13 @@ def brings_encoder(kind: type[Model]) -> bool:
 
 
 def check_model(name: str, loaded: Any) -> type[Model]:
-    """Return `loaded` if it is a model class of this contract.
-
-    Raises:
-        UserError: It is not; the message says why.
-    """
+    """Return `loaded`; UserError that says why, unless it is a model class of this contract."""
     if not (isinstance(loaded, type) and issubclass(loaded, Model)):
-        raise UserError(
-            f"{name}: the entry point names {loaded!r}, which is no subclass of zslkit.model.Model"
-        )
-    if loaded.contract != CONTRACT:
-        raise UserError(
-            f"{name}: it is written for contract {loaded.contract} and this zslkit speaks "
-            f"{CONTRACT}"
-        )
-    if not loaded.inputs or any(i not in ("pooled", "map", "image") for i in loaded.inputs):
-        raise UserError(
-            f'{name}: inputs = {loaded.inputs!r}; it takes some of "pooled", "map", "image"'
-        )
-    return loaded
+        fault = f"the entry point names {loaded!r}, which is no subclass of zslkit.model.Model"
+    elif loaded.contract != CONTRACT:
+        fault = f"it is written for contract {loaded.contract} and this zslkit speaks {CONTRACT}"
+    elif not loaded.inputs or any(i not in ("pooled", "map", "image") for i in loaded.inputs):
+        fault = f'inputs = {loaded.inputs!r}; it takes some of "pooled", "map", "image"'
+    else:
+        return loaded
+    raise UserError(f"{name}: {fault}")

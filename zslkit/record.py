@@ -46,12 +46,7 @@ class Part(BaseModel):
 
 
 class GitState(Part):
-    """Git commit of the code.
-
-    Attributes:
-        commit: Commit hash.
-        dirty: Whether tracked files had uncommitted changes.
-    """
+    """Git commit of the code; dirty if tracked files had uncommitted changes."""
 
     commit: str
     dirty: bool
@@ -60,18 +55,13 @@ class GitState(Part):
 class ModelInfo(Part):
     """The model plugin of the run.
 
+    Protocol, citation and notes are those of `zslkit.model.Model`.
+
     Attributes:
-        name: Registry name.
-        distribution: Installed distribution that contains it.
-        version: Version of the distribution.
         class_path: Module and class.
-        protocol: As in Model.protocol.
-        citation: As in Model.citation.
-        pretraining_note: Remark on the data of a pretraining elsewhere, or "".
         linear: Whether the model declares that, with the frozen features of this run, it is one
             linear map of pooled features; False in older records.
-        remarks: What the model settled by itself from the data (Model.remarks); empty in older
-            records.
+        remarks: What the model settled by itself from the data; empty in older records.
         source: Module -> digest of its file (`zslkit.runs.source`); empty in older records and for
             code without files.
         git: State of the plugin's folder.
@@ -94,14 +84,7 @@ class DatasetInfo(Part):
     """The dataset in numbers.
 
     Attributes:
-        name: Registry name.
         title: Display name in tables.
-        classes: Number of classes.
-        seen: Number of seen classes.
-        unseen: Number of unseen classes.
-        n_trainval: Number of images in trainval.
-        n_test_seen: Number of images in test_seen.
-        n_test_unseen: Number of images in test_unseen.
         published_as: Dataset name of comparable published results, or "".
         semantics: "attributes" or "sentences" (Semantics.kind).
         n_skipped: Number of unreadable images, which are in no set.
@@ -126,15 +109,10 @@ class FeatureInfo(Part):
     """Source of the model's input.
 
     Attributes:
-        input: Input type of the model.
         backbone: Name of the backbone; "as given" for features that come with the dataset.
-        weights: Weights of the backbone.
-        weights_digest: Digest of these weights.
         size: Side of the square or (height, width) in pixels; None for images of their own size
             and for features that come with the dataset.
-        dtype: Storage type of the features.
         tuned: Whether the backbone was trained.
-        fingerprint: Digest of the features.
     """
 
     input: Literal["pooled", "map", "image"]
@@ -168,15 +146,12 @@ class ProtocolInfo(Part):
     """How the metrics were produced.
 
     Attributes:
-        training: Training protocol of the model.
         class_attributes: "test photos" if those of unseen classes are means over their own test
             photos, so that the result is not inductive; "given" in older records.
         selection: How the epoch was selected.
         calibration: How gamma was selected.
         gamma: Value added to scores of unseen classes; 0 is uncalibrated.
-        epoch: Selected epoch, or None.
-        fold_seed: Seed of the validation folds; None without validation.
-        folds: Number of validation folds; None without validation.
+        folds: Number of validation folds; None without validation, as is their seed.
         tuned: Settings selected by a search on the folds.
         picked: Dotted key -> value selected on the folds in place of the config's, including epochs
             and mixes.
@@ -219,12 +194,8 @@ class Costs(Part):
     """Time and memory of the run.
 
     Attributes:
-        parameters: Number of parameters.
         trainable_parameters: Those of `parameters` that are neither frozen nor computed in closed
             form.
-        train_seconds: Training time.
-        extract_seconds: Feature extraction time.
-        eval_seconds: Evaluation time.
         peak_memory_mb: Peak memory of the process on a CPU, else of the device; None if unknown.
     """
 
@@ -252,27 +223,12 @@ class Scoring(Part):
     @property
     def remark(self) -> str:
         """Remark to show with the metrics; "" if there is none."""
-        return (
-            f"scores change by up to {self.drift:.1%} with the batch" if self.drift > NOTED else ""
-        )
+        said = f"scores change by up to {self.drift:.1%} with the batch"
+        return said if self.drift > NOTED else ""
 
 
 class Environment(Part):
-    """Machine and library versions; None for a library that is not installed.
-
-    Attributes:
-        python: Version of Python.
-        platform: Operating system.
-        torch: Version of PyTorch.
-        numpy: Version of NumPy.
-        timm: Version of timm.
-        zslkit: Version of zslkit.
-        device: Device of the training.
-        threads: Number of CPU threads.
-        cpu: Name of the CPU.
-        processes: Number of training processes.
-        deterministic: Value of `--deterministic`.
-    """
+    """Machine and library versions; None for a library that is not installed."""
 
     python: str
     platform: str
@@ -291,32 +247,20 @@ class RunRecord(Part):
     """One finished run.
 
     Attributes:
-        schema_version: Version of this schema.
         identity: Hash of everything that determines the result.
-        model: The model plugin.
-        dataset: The dataset in numbers.
-        seed: Seed of the run.
         config: Requested settings.
         origins: Dotted key -> source of the value.
         usual: Dotted key -> value of the preset, dataset or default, for each setting that the
             user changed; None in older records and where the others alone are incomplete.
-        features: Source of the input.
-        fingerprints: Digests for comparison.
-        protocol: How the metrics were produced.
         metrics: Metrics under this protocol.
         uncalibrated: The same with gamma 0.
-        chance: Metrics of random answers.
         optimistic: Metrics if selection used the test sets, as many papers report them
             ("best_epoch", "every", and metrics). Never reported as a result.
         per_class: Class name -> accuracy among all classes in percent; None for classes without
             test images.
-        costs: Time and memory.
         scoring: Result of scoring twice; None in older records.
-        environment: Machine and libraries.
         git: State of zslkit's own folder, if it is a git working tree.
         elsewhere: Source of the weights if another program trained them, else "".
-        started: Start time, UTC.
-        finished: End time, UTC.
     """
 
     schema_version: Literal[1] = SCHEMA
@@ -361,18 +305,12 @@ class RunRecord(Part):
         return [name for name, accuracy in self.per_class.items() if accuracy is None]
 
     def to_json(self) -> str:
-        return (
-            json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
-            + "\n"
-        )
+        raw = self.model_dump(mode="json")
+        return json.dumps(raw, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def parse_record(text: str, place: Path) -> RunRecord:
-    """Parse the record in `text`.
-
-    Args:
-        text: Content of a record.json.
-        place: Path of the file, for errors.
+    """Parse the record in `text`, read from `place`.
 
     Raises:
         DataError: Not a valid record; the message names the path, the key and the next step.

@@ -91,6 +91,15 @@ def is_card(name: str | Path) -> bool:
     return str(name).lower().endswith((".yaml", ".yml"))
 
 
+def _next_step(kind: str, name: str) -> str:
+    """What to do about an unknown name; data of one's own lacks a card, or is given without it."""
+    if kind == "dataset" and Path(f"{name}.yaml").is_file():
+        return f"For the card {name}.yaml give its path"
+    if kind == "dataset" and Path(name).is_dir():
+        return f"For the folder {name} write a card, with: zslkit data new {name}"
+    return f"List them with: zslkit {kind}s"
+
+
 class Registry:
     """Entries of one entry-point group.
 
@@ -126,7 +135,7 @@ class Registry:
             chosen = [e for e in entries if e.name == name]
             known = [e.name for e in entries]
         if not chosen:
-            raise UnknownName(self.kind, name, known, f"List them with: zslkit {self.kind}s")
+            raise UnknownName(self.kind, name, known, _next_step(self.kind, name))
         if chosen[0].built_in or len(chosen) == 1:
             return chosen[0]
         raise NameClash(self.kind, chosen)

@@ -14,9 +14,8 @@ from bird_archive import BIRDS, MD5, SHA256, WHOLE, archive_of, asked, birds, ev
 from fileserver import Site, serving
 
 import zslkit.utils.progress
-from zslkit.acquire.download import addresses, fetch, look
+from zslkit.acquire.download import Records, addresses, fetch, look
 from zslkit.acquire.fetch import Partial, Unreachable
-from zslkit.acquire.records import Records
 from zslkit.acquire.unpack import Unpacked
 from zslkit.errors import CannotWrite, DataError, UserError
 from zslkit.utils.progress import PlainReporter

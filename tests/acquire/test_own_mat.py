@@ -13,8 +13,8 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 from spoilt import LABELS, cells, mat
 
+from zslkit.acquire.class_join import own_class_ids
 from zslkit.acquire.importing import Choices, Imported, import_features
-from zslkit.acquire.own_join import own_class_ids
 from zslkit.errors import DataError
 from zslkit.readers.mat5 import MatFile
 

@@ -27,6 +27,7 @@ from zslkit.model import Task
 from zslkit.report.comparison import compare
 from zslkit.runs import api
 from zslkit.runs.load import load_with_dataset
+from zslkit.runs.trained import TrainedModel
 
 open_clip = pytest.importorskip("open_clip", reason="the extra `clip` is not installed")
 
@@ -194,7 +195,7 @@ def test_a_run_opened_again_sees_images_through_the_same_encoder(
         paths.append(tmp_path / f"{i}.png")
         again.dataset.images.open(i).save(paths[-1])
     torch.testing.assert_close(
-        again.inputs_of(paths), again.inputs.source.batch(index), rtol=1e-4, atol=1e-4
+        TrainedModel(again).inputs(paths), again.inputs.source.batch(index), rtol=1e-4, atol=1e-4
     )
     assert float(again.model.texts.norm(dim=1).sub(1).abs().max()) < 1e-5
 

@@ -11,8 +11,9 @@ import torch
 from zslkit.config import build
 from zslkit.config.merge import Layer, merge, nested
 from zslkit.testing.tiny import tiny_dataset, tiny_inputs
-from zslkit.training.fit import attribute_batches, make_model
+from zslkit.training.fit import make_model
 from zslkit.training.plan import MODELS
+from zslkit.training.scoring import attribute_table
 
 DATA = tiny_dataset()
 
@@ -94,10 +95,9 @@ def test_a_run_keeps_them_of_every_model_that_tells_some_in_its_own_words_or_as_
 ) -> None:
     model = untrained(name)[0]
     inputs = tiny_inputs(DATA, "pooled")
-    batches = attribute_batches(model, inputs.source, DATA.split.test_seen, torch.device("cpu"))
-    assert (batches is not None) == kept
-    if batches is not None:
-        told = np.concatenate(list(batches))
+    told = attribute_table(model, inputs.source, DATA.split.test_seen, torch.device("cpu"))
+    assert (told is not None) == kept
+    if told is not None:
         with torch.inference_mode():
             assert np.allclose(
                 told, model.evidence(inputs.source.batch(DATA.split.test_seen)).numpy(), atol=1e-5

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zslkit.dataset import members_of
-from zslkit.datasets.image_folders import hold_out
+from zslkit.datasets.photo_sets import hold_out
 from zslkit.training.sampling import batches
 
 pytestmark = pytest.mark.slow

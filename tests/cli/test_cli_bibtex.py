@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zslkit.cli.app import main
-from zslkit.cli.bibtex import made_of, print_bibtex
+from zslkit.cli.plugins import made_of, print_bibtex
 from zslkit.errors import UserError
 from zslkit.registry import Entry
 

@@ -53,6 +53,7 @@ def test_folders_patterns_and_tags_are_taken_as_they_are(
     assert rows(capsys, "runs/*/*/seed*") == rows(capsys, "runs/birds", str(one)) == both
     assert rows(capsys, str(one)) == [("plain", 1)]
     assert rows(capsys, "paper") == [("tuned", 1)]
+    assert rows(capsys, "paper", "--debug") == [("tuned", 1)]
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
@@ -81,6 +82,7 @@ def test_what_is_left_out_of_a_folder_is_named_and_what_is_nothing_is_an_error(
         ("eszl",): 'did you mean "eszsl"',
         ("runs", "--seeds", "0,1"): "--seeds says how models are run",
         ("runs", "--set", "a=1"): "--set says how models are run",
+        ("runs", "--columns", ","): "it takes names of columns with commas between them",
     }.items():
         assert app.main(["compare", *words]) == 2, words
         assert said in capsys.readouterr().err

@@ -79,6 +79,19 @@ def test_settings_of_the_model_in_the_command(tmp_path: Path) -> None:
     ]
     assert complete("zslkit run --model eszsl --set train.", tmp_path) == []
     assert complete("zslkit run --model nosuch --set lambda_", tmp_path) == []
+    assert complete("zslkit run --model eszsl --set esz", tmp_path) == []
+
+
+def test_settings_of_one_model_among_several(tmp_path: Path) -> None:
+    both = "zslkit compare eszsl dedn --set "
+    assert complete(f"{both}esz", tmp_path) == ["eszsl:"]
+    assert complete(f"{both}dedn:lambda_", tmp_path) == [
+        "dedn:lambda_cal=",
+        "dedn:lambda_e=",
+        "dedn:lambda_rc=",
+    ]
+    assert complete(f"{both}eszsl:protocol.fold_", tmp_path) == ["eszsl:protocol.fold_seed="]
+    assert complete(f"{both}nosuch:lambda_", tmp_path) == []
 
 
 def test_finished_runs(tmp_path: Path) -> None:

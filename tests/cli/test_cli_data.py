@@ -19,7 +19,7 @@ from zslkit.cli.data import places
 from zslkit.cli.data.places import look
 from zslkit.cli.output import size_words
 from zslkit.config import FeatureConfig
-from zslkit.features.needs import store_bytes
+from zslkit.features.extract import store_bytes
 
 Captured = pytest.CaptureFixture[str]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -140,9 +140,12 @@ def test_runs_of_other_splits_and_without_scores_say_what_differs_and_why_not_mo
 def test_a_sheet_needs_a_place_and_images(
     pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("flips.jpg", "none/flips.png"):
+    for name, why in (
+        ("flips.jpg", "is no .png; the picture is written as PNG, so name a file like flips.png"),
+        ("none/flips.png", "is in no folder that exists; make "),
+    ):
         assert app.main(["diff", *map(str, pair), "--out", str(tmp_path / name)]) == 2
-        assert "is no .png in a folder that exists" in capsys.readouterr().err
+        assert why in capsys.readouterr().err
     for count in (0, 801):
         with pytest.raises(UserError, match=f"A sheet of {count} images cannot be drawn"):
             save_sheet([], count, tmp_path / "x.png")

@@ -14,8 +14,10 @@ from run_folders import make_run, random_scores
 
 from zslkit.cli import app
 from zslkit.evaluation.catalog import METRICS
-from zslkit.evaluation.gzsl import best_gamma, evaluate
+from zslkit.evaluation.gzsl import evaluate, peak
+from zslkit.evaluation.sets import checked_sets
 from zslkit.runs.folders import SCORES
+from zslkit.runs.tags import change_tags
 
 
 @pytest.fixture
@@ -26,6 +28,39 @@ def run(tmp_path: Path) -> Path:
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     assert app.main(["evaluate", *arguments]) == 0
     return json.loads(capsys.readouterr().out)["runs"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["{runs}"], 3),
+        (["{runs}/birds/alpha"], 2),
+        (["{runs}/*/*/seed0-*"], 2),
+        (["paper"], 1),
+        (["paper", "{runs}/birds"], 3),
+    ],
+)
+def test_runs_are_named_by_folder_pattern_and_tag_each_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], found: int
+) -> None:
+    for name, seed in (("alpha", 0), ("alpha", 1), ("beta", 0)):
+        folder = make_run(tmp_path / "runs", name, random_scores(1.0, seed), seed)
+    change_tags(folder, "paper", None, lambda sentence: None)
+    named = [word.format(runs=tmp_path / "runs") for word in words]
+    runs = told(capsys, *named, "--runs", str(tmp_path / "runs"), "--json")
+    assert len({run["run_folder"] for run in runs}) == len(runs) == found
+    if words == ["paper"]:
+        assert runs[0]["model"] == "beta"
+
+
+def test_a_word_that_names_no_run_is_told_with_the_tags_there_are(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change_tags(run, "paper", None, lambda sentence: None)
+    assert app.main(["evaluate", "papers", "--runs", str(tmp_path / "runs")]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert "There is no run folder or tag 'papers'; did you mean \"paper\"?" in err
 
 
 def test_json_holds_every_small_metric_unasked_and_the_large_ones_when_asked(
@@ -42,7 +77,7 @@ def test_json_holds_every_small_metric_unasked_and_the_large_ones_when_asked(
     assert whole["optimistic"] == ["H-oracle"]
     scores = random_scores(1.0)
     assert whole["metrics"] == evaluate(*scores.sets()).figures()
-    assert whole["more"]["H-oracle"] == best_gamma(*scores.sets())[1]
+    assert whole["more"]["H-oracle"] == peak(checked_sets(*scores.sets()).curve())[1]
     assert whole["more"]["H-validation"] is None
     assert np.sum(whole["more"]["confusion"]["images"]) == 120
     assert whole["more"]["curve"][0] == {

@@ -11,6 +11,7 @@ import pytest
 from run_folders import make_run, random_scores
 
 from zslkit.cli import app
+from zslkit.runs.tags import change_tags
 
 
 @pytest.fixture
@@ -31,6 +32,20 @@ def test_the_command_writes_the_page_and_says_where(
     )
     assert done.stderr == ""
     assert sorted(p.name for p in (out.parent / "page").iterdir()) == ["index.html", "report.json"]
+
+
+@pytest.mark.parametrize(("word", "found"), [("paper", 1), ("{tmp}/runs/*/alpha/seed*", 2)])
+def test_runs_are_named_by_tag_and_pattern(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str, found: int
+) -> None:
+    (folder,) = (out / "birds" / "beta").glob("seed0-*")
+    change_tags(folder, "paper", None, lambda sentence: None)
+    place = ["--runs", str(out), "--out", str(tmp_path / "page"), "--json"]
+    assert app.main(["report", word.format(tmp=tmp_path), *place]) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert len(runs) == found
+    if word == "paper":
+        assert runs == [str(folder)]
 
 
 def test_json_names_the_page_and_its_runs(

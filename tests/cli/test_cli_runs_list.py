@@ -94,7 +94,7 @@ def test_options_that_make_no_sense_together_are_refused(
 
 def settled(out: Path, seed: int, **changes: Any) -> Path:
     """A run of eszsl on digits with the settings that the command would use."""
-    plan = run_query("eszsl", "digits", overrides=overrides(None, None, "frozen", None)).plan
+    plan = run_query("eszsl", "digits", overrides=overrides({"feed": "frozen"})).plan
     said = {"model": ESZSL, "dataset": {"name": "digits"}, "config": plan.values, **changes}
     return make_run(out, "eszsl", random_scores(1.0, seed), seed, **said)
 
@@ -125,7 +125,7 @@ def test_no_run_shows_what_is_there_and_names_what_is_not(
 def test_what_validation_picked_may_differ_and_nothing_else(tmp_path: Path) -> None:
     from zslkit.runs.folders import load_run
 
-    looked_for = run_query("eszsl", "digits", overrides=overrides(None, None, "frozen", None))
+    looked_for = run_query("eszsl", "digits", overrides=overrides({"feed": "frozen"}))
     picked = load_run(
         settled(
             tmp_path,

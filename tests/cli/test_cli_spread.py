@@ -22,9 +22,8 @@ import torch
 from zslkit import __version__
 from zslkit.cli import spread, worker
 from zslkit.cli.failure import State
-from zslkit.cli.many import QueuedRun, failure_sentences, run_all
+from zslkit.cli.many import QueuedRun, check_search, run_all, tell_failures, tries_of
 from zslkit.cli.spread import Lost, Spread, answers
-from zslkit.cli.trials import check_search, tries_of
 from zslkit.cli.worker import Order, Site, WorkerOrder, WorkerReply, make, unfit
 from zslkit.errors import UserError
 from zslkit.runs import api
@@ -316,7 +315,7 @@ def test_what_searches_nothing_has_nothing_to_spread() -> None:
 
 
 def test_failed_runs_are_named_at_the_end_in_the_order_of_the_jobs(
-    rounds: Callable[..., list[list[int]]], tmp_path: Path
+    rounds: Callable[..., list[list[int]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rounds(
         lambda orders: iter(
@@ -327,10 +326,10 @@ def test_failed_runs_are_named_at_the_end_in_the_order_of_the_jobs(
     stream = io.StringIO()
     results, failures = run_all(jobs, State(), PlainReporter(stream), TWO)
     assert results == []
-    assert failure_sentences(failures) == [
-        "a (seed 0) failed: no weights",
-        "b (seed 0) failed: no data",
-    ]
+    assert tell_failures(failures) == 1
+    told = "zslkit: a (seed 0) failed: no weights\nzslkit: b (seed 0) failed: no data\n"
+    assert capsys.readouterr().err == told
+    assert tell_failures([]) == 0
     assert "b, seed 0: failed (1 of 2)\na, seed 0: failed (2 of 2)" in stream.getvalue()
 
 

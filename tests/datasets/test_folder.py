@@ -13,7 +13,7 @@ from PIL import Image
 
 from zslkit.datasets.attribute_names import shipped_card
 from zslkit.datasets.catalog import load_dataset
-from zslkit.datasets.image_folders import hold_out
+from zslkit.datasets.photo_sets import hold_out
 from zslkit.errors import DataError, UserError
 
 CARD = (
@@ -140,6 +140,20 @@ def test_a_card_that_is_not_there(tmp_path: Path) -> None:
         load_dataset(str(tmp_path / "none.yaml"))
     with pytest.raises(UserError, match="no dataset 'digit'; did you mean \"digits\""):
         load_dataset("digit")
+
+
+def test_a_folder_or_a_card_in_place_of_a_name_is_told_with_what_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UserError, match=r"'photos'.* write a card, with: zslkit data new photos$"):
+        load_dataset("photos")
+    (tmp_path / "photos.yaml").write_text("name: photos\n")
+    with pytest.raises(UserError, match=r"'photos'.* For the card photos\.yaml give its path$"):
+        load_dataset("photos")
+    with pytest.raises(UserError, match=r'photo\.yaml; did you mean "photos\.yaml"\? List'):
+        load_dataset("photo.yaml")
 
 
 @given(

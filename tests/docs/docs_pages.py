@@ -10,7 +10,11 @@ A block of a page is one of these:
 - <!-- prints --> before a block: what the last Python block printed;
 - <!-- fails --> before a block: the error of the last Python block, or, for a console block, what
   its command prints to standard error before it ends with exit code 1 or 2;
-- <!-- not run: REASON --> before a block: it is shown only, or another test runs it.
+- <!-- parsed: REASON --> before a block: its commands are not run, since they take hours or need
+  what is not there. The parsers of the real commands take their options, models and settings
+  (commands.py);
+- <!-- elsewhere: PATH --> before a block: the test at PATH runs it, or reads it as a file;
+- <!-- not run: REASON --> before a block: it holds no command and is shown only.
 
 A line "..." in an output stands for any lines. Figures and identities are not compared.
 `python tests/docs/docs_pages.py PAGE...` writes what is printed into pages.
@@ -30,12 +34,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from docs_files import PREPARED
+
 from zslkit.errors import ZslkitError
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(
-    r"(?:<!-- (?P<verb>write|prints|fails|not run|run command|test command|plugin "
-    r"project|plugin)(?:: (?P<argument>.*?))? -->\n)?"
+    r"(?:<!-- (?P<verb>write|prints|fails|parsed|elsewhere|not run|run command|test command|"
+    r"plugin project|plugin|the output of|own dataset \w+|dataset plugin project|dataset plugin)"
+    r"(?:: (?P<argument>.*?))? -->\n)?"
     r"(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$",
     re.S | re.M,
 )
@@ -57,12 +64,24 @@ class Block:
         """What becomes of it."""
         if self.verb == "fails" and self.language == "console":
             return "failing console"
+        if self.verb in NAMED or self.verb.startswith("own dataset"):
+            return "elsewhere"
         return self.verb or self.language
 
 
-ELSEWHERE = ("run command", "test command", "plugin", "plugin project")
-"""Blocks of the README that tests/docs/test_readme.py and .ci/run run."""
-KINDS = (*ELSEWHERE, "python", "console", "failing console", "write", "prints", "fails", "not run")
+NAMED = (
+    "run command",
+    "test command",
+    "plugin",
+    "plugin project",
+    "dataset plugin",
+    "dataset plugin project",
+    "the output of",
+)
+"""Blocks that test_readme.py, test_docs_data.py, test_docs_architecture.py and .ci/run look for by
+name."""
+SHOWN = ("parsed", "elsewhere", "not run")
+KINDS = (*SHOWN, "python", "console", "failing console", "write", "prints", "fails")
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -155,11 +174,17 @@ class Follower:
             AssertionError: Names the line of the block that does not hold.
         """
         content, parts, end = page.read_text(encoding="utf-8"), [], 0
+        if page.name in PREPARED:
+            with contextlib.chdir(self.folder):
+                PREPARED[page.name]()
         for block in blocks(page):
             self.place, self.store = f"{page.name}, line {block.line}", store
             parts += [content[end : block.start], self._done(block)]
             end = block.start + len(block.text)
         assert not self.error, f"{page.name}: {self.error}"
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None)).startswith(f"{self.folder}{os.sep}"):
+                del sys.modules[name]
         return "".join([*parts, content[end:]])
 
     def _done(self, block: Block) -> str:
@@ -176,7 +201,7 @@ class Follower:
         elif block.kind == "fails":
             said, self.error = self.error, ""
             return self._held(said, block.text)
-        elif block.kind not in ("not run", *ELSEWHERE):
+        elif block.kind not in SHOWN:
             return self._console(block)
         return block.text
 
@@ -193,10 +218,13 @@ class Follower:
         assert not self.error, self.error
         out = io.StringIO()
         with contextlib.chdir(self.folder), contextlib.redirect_stdout(out):
+            sys.path.insert(0, str(self.folder))
             try:
                 exec(compile(source, "page", "exec"), self.namespace)
             except ZslkitError as error:
                 self.error = str(error)
+            finally:
+                sys.path.remove(str(self.folder))
         self.printed = out.getvalue()
 
     def _console(self, block: Block) -> str:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zslkit.errors import DataError, UserError
-from zslkit.evaluation.gzsl import best_gamma, chance, evaluate, peak
+from zslkit.evaluation.gzsl import VALIDATION_NAMES, chance, evaluate, peak
 from zslkit.evaluation.metrics import Curve, per_class_accuracy
 from zslkit.evaluation.sets import checked_sets
 
@@ -108,6 +108,11 @@ def test_the_figures_agree_with_the_definitions(seed: int) -> None:
     assert pytest.approx(100 * np.nanmean(per_class_accuracy(y, b, np.flatnonzero(~seen)))) == m.T1
     assert min(m.S, m.U) - 1e-9 <= m.H <= max(m.S, m.U) + 1e-9
     assert m.U <= m.T1 + 1e-9
+
+
+def best_gamma(*fold: Any) -> tuple[float, float]:
+    """Gamma and H of the scores of a validation fold."""
+    return peak(checked_sets(*fold, VALIDATION_NAMES).curve())
 
 
 @settings(deadline=None, max_examples=60)

@@ -22,6 +22,7 @@ from zslkit.explain.prediction import FoundPhotos, images_of, predict
 from zslkit.features.preprocess import Preprocessor
 from zslkit.runs import api
 from zslkit.runs.load import LoadedRun, load_with_dataset
+from zslkit.runs.trained import TrainedModel
 
 BRIEF = ("features.weights=random", "protocol.watch_test=0")
 MODELS = {
@@ -102,7 +103,7 @@ def test_attributes_that_spoke_for_a_class_are_its_own_times_what_the_model_foun
     image = photos / "b" / "03.png"
     (one,) = predict(trained, [FoundPhotos(image, named=True)], attributes=4)
     with torch.inference_mode():
-        s = trained.model.evidence(trained.inputs_of([image]))[0].double().numpy()
+        s = trained.model.evidence(TrainedModel(trained).inputs([image]))[0].double().numpy()
     names = trained.dataset.semantics.names
     for answer in one.answers:
         given = (

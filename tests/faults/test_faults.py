@@ -20,7 +20,7 @@ from PIL import Image
 
 from zslkit.cli import app
 from zslkit.features import store
-from zslkit.runs import folders, provenance
+from zslkit.runs import provenance, run_folder
 from zslkit.runs.folders import find_runs, lock_of
 from zslkit.training import loop, step
 
@@ -280,7 +280,7 @@ def test_a_clock_that_jumps_back_breaks_neither_names_nor_costs(
         def now(cls, tz: Any = None) -> datetime:
             return next(times)
 
-    for place in (provenance, folders):
+    for place in (provenance, run_folder):
         monkeypatch.setattr(place, "datetime", Backwards)
     monkeypatch.setattr("time.time", lambda: 0.0)
     for _ in range(4):
@@ -301,7 +301,7 @@ def test_a_replaced_run_finds_a_free_name_if_the_clock_stands(
         def now(cls, tz: Any = None) -> datetime:
             return datetime(2030, 1, 1, tzinfo=UTC)
 
-    monkeypatch.setattr(folders, "datetime", Still)
+    monkeypatch.setattr(run_folder, "datetime", Still)
     for _ in range(3):
         assert run("eszsl", tmp_path / "out", "--again")[0] == 0
     assert len(list((tmp_path / "out").glob("six/eszsl/*.replaced-*"))) == 2

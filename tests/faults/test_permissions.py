@@ -15,7 +15,7 @@ from run_folders import make_run, random_scores
 from unprivileged import apart, open_folder, told
 
 from zslkit.features.weights import read_state
-from zslkit.runs.folders import RunFolder
+from zslkit.runs.run_folder import RunFolder
 from zslkit.runs.tags import change_tags
 from zslkit.training import checkpoint, weights
 from zslkit.utils.files import not_permitted

@@ -15,7 +15,7 @@ from PIL import Image
 from zslkit.config import FeatureConfig
 from zslkit.errors import UserError
 from zslkit.features.backbones import Transform, load_backbone
-from zslkit.features.needs import store_bytes
+from zslkit.features.extract import store_bytes
 
 
 def config(**changes: Any) -> FeatureConfig:

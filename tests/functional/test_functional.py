@@ -80,7 +80,7 @@ def test_region_attention_by_a_loop() -> None:
 def test_attention_in_bfloat16_only_where_that_gains(
     gains: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(functional.attention, "cpu_gains_by_bfloat16", lambda: gains)
+    monkeypatch.setattr(functional.attention, "CPU_GAINS", gains)
     F, q, k = (t.float() for t in problem(2, 5, 3, 4))
     exact = channel_attention(F, q, k)
     with torch.autocast("cpu", torch.bfloat16):

@@ -177,7 +177,7 @@ def test_a_curve_goes_from_all_seen_to_all_unseen_and_holds_the_result(
 @pytest.mark.parametrize("u", [20.0, 50.0, 100.0])
 @pytest.mark.parametrize("s", [20.0, 60.0, 100.0])
 def test_labels_of_equal_h_do_not_lie_over_each_other(u: float, s: float) -> None:
-    lines = charts._lines_of_h(Scale(0, u, *charts._across()), Scale(0, s, *charts._up()))
+    lines = charts._lines_of_h(Scale(0, u, *charts.ACROSS), Scale(0, s, *charts.UP))
     assert [h for h, _, _ in lines] == [h for h in range(10, 100, 10) if h < min(u, s)]
     places = [at for _, _, at in lines]
     for k, (x, y) in enumerate(places):

@@ -20,8 +20,8 @@ from zslkit.dataset import Dataset
 from zslkit.errors import DataError
 from zslkit.model import AttentionMaps
 from zslkit.page.gather import gather
-from zslkit.page.pictures import FOLDER, SIDE, Album, looks, mistakes
-from zslkit.page.write import INDEX, Pictures, write
+from zslkit.page.pictures import FOLDER, SIDE, Album, Pictures, looks, mistakes
+from zslkit.page.write import INDEX, write
 from zslkit.report import difference
 from zslkit.runs.folders import Run, load_run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 from zslkit.cli import app
 from zslkit.errors import DataError
-from zslkit.runs.attribute_scores import pack, read_attributes
+from zslkit.evaluation.attributes import AttributeScores
+from zslkit.runs.attribute_scores import read_attributes, write_attributes
 from zslkit.runs.folders import ATTRIBUTES
 
 PRESENT = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 1]], dtype=bool)
@@ -28,9 +30,16 @@ def batches(seed: int, images: int = 60) -> list[np.ndarray]:
     return [table[:40], table[40:]]
 
 
+def pack(
+    file: IO[bytes], seen: list[np.ndarray], unseen: list[np.ndarray], present: np.ndarray
+) -> None:
+    tables = np.concatenate(seen), np.concatenate(unseen)
+    write_attributes(AttributeScores(*tables, present, NAMES), file)
+
+
 def keep(folder: Path) -> None:
     with (folder / ATTRIBUTES).open("wb") as file:
-        pack(batches(0), batches(1), PRESENT, NAMES).write(file)
+        pack(file, batches(0), batches(1), PRESENT)
 
 
 @pytest.fixture
@@ -58,7 +67,7 @@ def test_no_unit_of_the_first_images_costs_the_others_their_order(tmp_path: Path
     later = (truth[:, None] + rng.standard_normal((64, 3))).astype(np.float32)
     for first in (5 + 1e-7 * rng.standard_normal((64, 3)), 1e6 * rng.standard_normal((64, 3))):
         with (tmp_path / ATTRIBUTES).open("wb") as file:
-            pack([first.astype(np.float32), later], [later], PRESENT, NAMES).write(file)
+            pack(file, [first.astype(np.float32), later], [later], PRESENT)
         found = read_attributes(tmp_path / ATTRIBUTES)
         assert found is not None
         kept = found.test_seen[64:, 0].astype(np.float64)
@@ -66,11 +75,14 @@ def test_no_unit_of_the_first_images_costs_the_others_their_order(tmp_path: Path
         assert area > 0.7 and area == pytest.approx(roc_auc_score(truth, later[:, 0]))
 
 
-def test_an_attribute_that_is_not_told_stays_so_and_a_set_without_images_has_a_row_for_none() -> (
-    None
-):
+def test_an_attribute_that_is_not_told_stays_so_and_a_set_without_images_has_a_row_for_none(
+    tmp_path: Path,
+) -> None:
     table = np.array([[np.nan, 5.0, 1.0], [np.nan, 5.0, 1e30]], dtype=np.float32)
-    kept = pack([table[:1], table[1:]], [], PRESENT, NAMES)
+    with (tmp_path / ATTRIBUTES).open("wb") as file:
+        pack(file, [table[:1], table[1:]], [table[:0]], PRESENT)
+    kept = read_attributes(tmp_path / ATTRIBUTES)
+    assert kept is not None
     assert np.array_equal(kept.test_seen, table, equal_nan=True)
     assert kept.test_unseen.shape == (0, 3)
 
@@ -125,7 +137,7 @@ def test_a_damaged_file_is_one_sentence_that_names_it(run: Path, fault: str) -> 
         place.write_text("hello")
     elif fault == "other shape":
         with place.open("wb") as file:
-            pack(batches(0), batches(1), PRESENT[:, :2], NAMES).write(file)
+            pack(file, batches(0), batches(1), PRESENT[:, :2])
     else:
         np.savez(place.open("wb"), test_seen=np.zeros((2, 3), np.float16))
     with pytest.raises(DataError, match=str(place)) as told:

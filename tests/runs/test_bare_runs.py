@@ -10,7 +10,8 @@ import pytest
 
 from zslkit.errors import TrainingError, UserError
 from zslkit.runs import api
-from zslkit.runs.folders import CHECKPOINT, LOG, half_written, load_run
+from zslkit.runs.folders import LOG, half_written, load_run
+from zslkit.runs.run_folder import CHECKPOINT
 from zslkit.testing.tiny import tiny_dataset
 
 

@@ -16,7 +16,7 @@ from zslkit.errors import UserError
 from zslkit.runs import api
 from zslkit.runs.api import Result
 from zslkit.runs.folders import load_run
-from zslkit.training.loop import Loop
+from zslkit.training.loop import GradientTraining
 from zslkit.utils.determinism import WORKSPACE, NotDeterministic, deterministic
 
 SMALL: dict[str, Any] = {"features": {"backbone": "test_resnet", "weights": "random"}}
@@ -101,11 +101,11 @@ def test_within_torch_is_strict_and_afterwards_as_before() -> None:
 def test_an_operation_without_deterministic_form_is_named_and_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def step(self: Loop, *arguments: Any) -> dict[str, float]:
+    def step(self: GradientTraining, *arguments: Any) -> dict[str, float]:
         torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
         return {}
 
-    monkeypatch.setattr(Loop, "_epoch", step)
+    monkeypatch.setattr(GradientTraining, "_epoch", step)
     before = state()
     with pytest.raises(
         NotDeterministic,

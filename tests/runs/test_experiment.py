@@ -25,7 +25,7 @@ from zslkit.runs import api, execute
 from zslkit.runs.api import Result
 from zslkit.runs.folders import find_runs, load_run
 from zslkit.training.inputs import Inputs
-from zslkit.training.loop import Loop
+from zslkit.training.loop import GradientTraining
 from zslkit.training.plan import MODELS
 from zslkit.training.selection import Selection
 from zslkit.utils.progress import Silent
@@ -142,21 +142,21 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
 ) -> None:
     whole = run(tmp_path / "whole")
-    original = Loop._epoch
+    original = GradientTraining._epoch
     seen: list[int] = []
 
-    def interrupted(self: Loop, *arguments: Any) -> dict[str, float]:
-        seen.append(arguments[4])
-        if arguments[4] == epoch:
+    def interrupted(self: GradientTraining, *arguments: Any) -> dict[str, float]:
+        seen.append(arguments[0])
+        if arguments[0] == epoch:
             raise KeyboardInterrupt
         return original(self, *arguments)
 
-    monkeypatch.setattr(Loop, "_epoch", interrupted)
+    monkeypatch.setattr(GradientTraining, "_epoch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut")
     assert find_runs(tmp_path / "cut") == []  # what is not finished does not look like it
     assert list((tmp_path / "cut").glob("digits/dazle/*.partial/*.pt"))
-    monkeypatch.setattr(Loop, "_epoch", original)
+    monkeypatch.setattr(GradientTraining, "_epoch", original)
     resumed = run(tmp_path / "cut")
     np.testing.assert_array_equal(scores_of(resumed), scores_of(whole))
     assert resumed.metrics == whole.metrics
@@ -178,7 +178,7 @@ def test_a_process_that_ends_before_the_folder_is_in_its_place_costs_no_training
         patch.setattr(os, "replace", ends)
         run(tmp_path, settings=settings)
     assert find_runs(tmp_path) == []
-    monkeypatch.setattr(Loop, "_epoch", lambda *_: pytest.fail("it trained again"))
+    monkeypatch.setattr(GradientTraining, "_epoch", lambda *_: pytest.fail("it trained again"))
     result = run(tmp_path, settings=settings)
     assert not result.reused and result.record.protocol.validation
     assert not list(tmp_path.rglob("*.pt"))
@@ -249,7 +249,7 @@ def test_weights_made_from_trainval_are_made_anew_for_each_fold(
         return Inputs(object(), "pooled", (8,), None, None, "", "", "", dataset.title, None)  # type: ignore[arg-type]
 
     monkeypatch.setattr("zslkit.runs.api.prepare", prepared)
-    monkeypatch.setattr("zslkit.runs.execute.prepare", prepared)
+    monkeypatch.setattr("zslkit.runs.job.prepare", prepared)
     settings = [
         f"features.weights={weights}",
         "protocol.folds=2",

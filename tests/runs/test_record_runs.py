@@ -15,7 +15,8 @@ from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.record import RunRecord, json_summary, parse_record
 from zslkit.report import published as published_module
 from zslkit.report.published import published
-from zslkit.runs.folders import RECORD, SCORES, RunFolder, find_runs, identity, load_run, run_path
+from zslkit.runs.folders import RECORD, SCORES, find_runs, identity, load_run, run_path
+from zslkit.runs.run_folder import RunFolder
 from zslkit.runs.scores import Scores, read_scores
 
 KEY = "0123456789ab"
@@ -217,7 +218,9 @@ def test_a_finished_run_is_found_again_and_not_written_twice(tmp_path: Path) -> 
             folder.commit(a_record(), some_scores())
     (run,) = find_runs(tmp_path)
     assert (
-        run.record == a_record() and run.folder == path and run.settings() == {"train": {"lr": 0.1}}
+        run.record == a_record()
+        and run.folder == path
+        and run.record.used == {"train": {"lr": 0.1}}
     )
 
 

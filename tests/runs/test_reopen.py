@@ -22,6 +22,7 @@ from zslkit.errors import DataError, UserError
 from zslkit.readers.images import ArrayImages
 from zslkit.runs import api
 from zslkit.runs.load import LoadedRun, load_with_dataset
+from zslkit.runs.trained import TrainedModel
 from zslkit.training.fit import score
 
 CPU = torch.device("cpu")
@@ -74,6 +75,10 @@ def photo(dataset: Dataset, index: int, to: Path) -> Path:
     return file
 
 
+def inputs_of(trained: LoadedRun, photos: list[Path]) -> torch.Tensor:
+    return TrainedModel(trained).inputs(photos)
+
+
 def same_scores(trained: LoadedRun) -> bool:
     index = trained.dataset.split.test_unseen[:30]
     kept = trained.run.scores().test_unseen_scores[:30]
@@ -92,7 +97,7 @@ def test_an_image_file_is_eaten_as_the_dataset_s_own_image_is(
 ) -> None:
     index = trained.dataset.split.test_seen[[0, 40, 400]]
     files = [photo(trained.dataset, int(i), tmp_path) for i in index]
-    assert torch.allclose(trained.inputs_of(files), trained.inputs.source.batch(index), atol=1e-4)
+    assert torch.allclose(inputs_of(trained, files), trained.inputs.source.batch(index), atol=1e-4)
     assert all(
         np.array_equal(a, b)
         for a, b in zip(trained.photos(files), trained.photos_at(index), strict=True)
@@ -109,14 +114,16 @@ def test_features_of_files_are_rounded_as_the_store_rounds(
             trained.plan, features=trained.plan.features.model_copy(update={"dtype": "bfloat16"})
         ),
     )
-    assert torch.equal(half.inputs_of([file]), trained.inputs_of([file]).bfloat16().float())
+    assert torch.equal(inputs_of(half, [file]), inputs_of(trained, [file]).bfloat16().float())
 
 
 def test_pooled_inputs_are_means_over_positions(trained: LoadedRun, tmp_path: Path) -> None:
     pooled = replace(trained, inputs=replace(trained.inputs, kind="pooled"))
     file = photo(trained.dataset, 3, tmp_path)
     assert torch.allclose(
-        pooled.inputs_of([file]), trained.inputs_of([file]).mean(dim=(2, 3)), atol=1e-5
+        inputs_of(pooled, [file]),
+        inputs_of(trained, [file]).mean(dim=(2, 3)),
+        atol=1e-5,
     )
 
 
@@ -143,7 +150,7 @@ def test_a_backbone_that_was_trained_along_comes_from_the_run(cache: Path, tmp_p
         ).folder
     )
     index = tuned.dataset.split.test_seen[:2]
-    eaten = tuned.inputs_of([photo(tuned.dataset, int(i), tmp_path) for i in index])
+    eaten = inputs_of(tuned, [photo(tuned.dataset, int(i), tmp_path) for i in index])
     assert torch.equal(eaten, tuned.inputs.source.batch(index)) and eaten.shape == (2, 3, 48, 112)
     assert same_scores(tuned)
 
@@ -160,7 +167,7 @@ def test_an_image_of_another_size_is_refused_where_images_are_taken_as_they_are(
 ) -> None:
     Image.new("RGB", size).save(tmp_path / "x.png")
     with pytest.raises(DataError, match=words) as error:
-        trained.inputs_of([tmp_path / "x.png"])
+        inputs_of(trained, [tmp_path / "x.png"])
     assert str(tmp_path / "x.png") in str(error.value) and "112x48" in str(error.value)
 
 
@@ -172,7 +179,7 @@ def test_what_is_no_image_is_named(trained: LoadedRun, tmp_path: Path) -> None:
         (tmp_path / "x.png", "cannot be read"),
     ):
         with pytest.raises(DataError, match=words) as error:
-            trained.inputs_of([path])
+            inputs_of(trained, [path])
         assert str(path) in str(error.value)
 
 
@@ -185,7 +192,7 @@ def test_features_that_came_along_say_that_images_are_needed(
         features=np.zeros((len(trained.dataset.labels), 2), dtype=np.float32),
     )
     with pytest.raises(UserError, match=r"features that came with digits.*a run on images or maps"):
-        replace(trained, dataset=bare).inputs_of([photo(trained.dataset, 0, tmp_path)])
+        inputs_of(replace(trained, dataset=bare), [photo(trained.dataset, 0, tmp_path)])
 
 
 @pytest.mark.parametrize(

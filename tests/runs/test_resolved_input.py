@@ -11,7 +11,7 @@ import pytest
 
 from zslkit.cli import app
 from zslkit.runs import api
-from zslkit.runs.execute import RunExecution
+from zslkit.runs.job import RunJob
 from zslkit.runs.plan import make_plan
 from zslkit.testing.tiny import tiny_dataset
 from zslkit.utils.progress import Silent
@@ -63,7 +63,7 @@ def test_a_run_says_what_the_model_is_fed_with(
     plan = make_plan(model, "digits", overrides={"features": {"input": word}})
     inputs: Any = SimpleNamespace(kind=kind, backbone="net", tuned=kind == "image")
     nothing: Any = None
-    job = RunExecution(plan, nothing, inputs, 0, nothing, Silent(), 0.0, "")
+    job = RunJob(plan, nothing, inputs, 0, nothing, Silent(), 0.0, "")
     assert job.input_words == words
 
 

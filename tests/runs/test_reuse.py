@@ -47,7 +47,7 @@ class Source:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = {"own": "0" * 16, "own.model": "a" * 16}
-        monkeypatch.setattr("zslkit.runs.execute.sources", lambda entry, kind: dict(self.now))
+        monkeypatch.setattr("zslkit.runs.job.sources", lambda entry, kind: dict(self.now))
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from zslkit.errors import CannotWrite, DataError, UserError
 from zslkit.record import RunRecord
-from zslkit.runs.folders import RunFolder, find_runs, identity, load_run, run_path
+from zslkit.runs.folders import find_runs, identity, load_run, run_path
+from zslkit.runs.run_folder import RunFolder
 from zslkit.runs.scores import Scores
 
 Make = Callable[..., RunRecord]
@@ -90,7 +91,7 @@ def test_a_second_worker_is_told_and_finds_the_run_finished(
 
 def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from zslkit.runs.folders import RunFolder\n"
+        "import os, sys; from pathlib import Path; from zslkit.runs.run_folder import RunFolder\n"
         f"with RunFolder.open(Path(sys.argv[1]), 'birds', 'alpha', 0, '{ID}') as f:\n    "
         "f.log(epoch=1)\n    os._exit(9)"
     )

@@ -103,9 +103,7 @@ def test_on_given_features_settings_of_a_backbone_make_no_second_run(tmp_path: P
 def earlier(tmp_path: Path) -> Path:
     """A run that an earlier version made, whose identity has the words that were asked for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "zslkit.runs.execute.spellings", lambda plan, data, inputs: iter([plan.deciding])
-        )
+        patch.setattr("zslkit.runs.job.spellings", lambda plan, data, inputs: iter([plan.deciding]))
         return run(tmp_path, input="frozen")
 
 

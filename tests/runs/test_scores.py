@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from zslkit.errors import CannotWrite, DataError
 from zslkit.evaluation.gzsl import evaluate
 from zslkit.record import RunRecord
-from zslkit.runs.folders import SCORES, RunFolder, load_run
+from zslkit.runs.folders import SCORES, load_run
+from zslkit.runs.run_folder import RunFolder
 from zslkit.runs.scores import Scores, ScoreStream, Table, read_scores
 
 NAMES = ("test_seen_scores", "test_seen_labels", "test_unseen_scores", "test_unseen_labels", "seen")

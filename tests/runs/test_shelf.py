@@ -13,8 +13,9 @@ from run_folders import make_run, random_scores
 
 from zslkit.errors import DataError, UserError
 from zslkit.runs import tags
-from zslkit.runs.folders import RECORD, RunFolder, load_run
+from zslkit.runs.folders import RECORD, load_run
 from zslkit.runs.inventory import clear_left, contents, item_at, remove
+from zslkit.runs.run_folder import RunFolder
 from zslkit.runs.tags import TAGS, change_tags, read_tags
 from zslkit.utils import files
 

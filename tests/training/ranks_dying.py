@@ -13,7 +13,7 @@ from typing import Any
 
 from zslkit.cli.app import main
 from zslkit.features import extract
-from zslkit.training.loop import Loop
+from zslkit.training.loop import GradientTraining
 
 
 def die() -> None:
@@ -22,10 +22,10 @@ def die() -> None:
 
 where, arguments = sys.argv[1], sys.argv[2:]
 if os.environ["RANK"] == "1":
-    epoch, stored, batches = Loop._epoch, extract.to_stored, iter(range(40))
+    epoch, stored, batches = GradientTraining._epoch, extract.to_stored, iter(range(40))
 
-    def dying_epoch(self: Loop, *given: Any) -> dict[str, float]:
-        if given[4] == 2:
+    def dying_epoch(self: GradientTraining, *given: Any) -> dict[str, float]:
+        if given[0] == 2:
             die()
         return epoch(self, *given)
 
@@ -35,7 +35,7 @@ if os.environ["RANK"] == "1":
         return stored(*given)
 
     if where == "epoch2":
-        Loop._epoch = dying_epoch  # type: ignore[method-assign]
+        GradientTraining._epoch = dying_epoch  # type: ignore[method-assign]
     else:
         extract.to_stored = dying_batch
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zslkit.errors import TrainingError
 from zslkit.model import Model, ModelConfig, Task, Trainer, TrainingView
 from zslkit.testing import check_model, tiny_dataset, tiny_inputs, tiny_task
-from zslkit.training.scoring import answer_rows, answers_last, attribute_rows, score_rows
+from zslkit.training.scoring import answer_rows, answers_last, attribute_table, score_rows
 
 CPU = torch.device("cpu")
 DATA = tiny_dataset()
@@ -100,10 +100,10 @@ def test_a_model_is_asked_once_for_each_image_and_by_its_last_word(
     np.testing.assert_array_equal(
         rows.take(places), score_rows(model, SOURCE, INDEX, CPU).take(places)
     )
-    told = attribute_rows(model, SOURCE, INDEX, CPU)
+    told = attribute_table(model, SOURCE, INDEX, CPU)
     assert (attributes is None) == (told is None) == (kind is Plain)
     if attributes is not None and told is not None:
-        np.testing.assert_array_equal(attributes.take(places), told.take(places))
+        np.testing.assert_array_equal(attributes.take(places), told)
 
 
 def test_answers_count_only_if_nothing_below_them_is_overridden() -> None:

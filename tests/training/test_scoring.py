@@ -15,7 +15,7 @@ from zslkit.record import Scoring
 from zslkit.testing import tiny_dataset, tiny_inputs, tiny_task
 from zslkit.training import scoring
 from zslkit.training.rescoring import CLEAR, Rescored, differences, fingerprint
-from zslkit.training.scoring import SCORE_BATCH, Rows, attribute_rows, mixed, score, score_both
+from zslkit.training.scoring import SCORE_BATCH, Rows, attribute_table, mixed, score, score_both
 
 CPU = torch.device("cpu")
 
@@ -142,8 +142,7 @@ class Looks(Attends):
 
 def told(kind: type[Model], fed: Input) -> np.ndarray | None:
     model = kind(ModelConfig(), tiny_task(fed, ModelConfig()))
-    rows = attribute_rows(model, tiny_inputs(tiny_dataset(), fed).source, np.arange(5), CPU)
-    return None if rows is None else rows.take(np.arange(5))
+    return attribute_table(model, tiny_inputs(tiny_dataset(), fed).source, np.arange(5), CPU)
 
 
 def test_the_scores_of_attention_are_the_predicted_attributes() -> None:

@@ -85,10 +85,8 @@ def test_without_calibration_gamma_is_nothing(data: Dataset, tmp_path: Path) -> 
 
 def test_nothing_to_pick_needs_no_fold() -> None:
     settings = ["protocol.tune=false", "protocol.calibration=none"]
-    assert not selection.needed(make_plan("eszsl", "digits", settings=settings))
-    assert selection.needed(
-        make_plan("dedn", "digits", settings=[*settings, "protocol.selection=validation"])
-    )
+    assert not make_plan("eszsl", "digits", settings=settings).picks
+    assert make_plan("dedn", "digits", settings=[*settings, "protocol.selection=validation"]).picks
 
 
 def test_gamma_is_the_middle_of_what_is_right_on_the_fold(data: Dataset, tmp_path: Path) -> None:
@@ -232,7 +230,7 @@ def test_a_setting_of_the_training_can_be_searched(data: Dataset, tmp_path: Path
 
 def test_what_is_needed_is_what_would_be_picked(data: Dataset, tmp_path: Path) -> None:
     def needs(kind: type[Model], **protocol: Any) -> bool:
-        return selection.needed(shop(data, tmp_path, kind, {}, [], **protocol).plan)
+        return shop(data, tmp_path, kind, {}, [], **protocol).plan.picks
 
     assert (
         needs(ByHand, calibration="validation")

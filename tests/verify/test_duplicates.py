@@ -56,7 +56,7 @@ def test_what_shows_nothing_and_what_is_scaled_is_seen(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4), (9, 9, 9)).save(tmp_path / "1.png")
     Image.fromarray(np.arange(200, dtype=np.uint16).reshape(10, 20)).save(tmp_path / "2.png")
     found = duplicates.scan(FileImages(tmp_path, ["0.png", "1.png", "2.png"]), Silent())
-    assert found.flat == (1,) and list(found.scaled) == [2] and "white 255" in found.scaled[2]
+    assert found.flat == [1] and list(found.scaled) == [2] and "white 255" in found.scaled[2]
 
 
 def test_an_interrupted_scan_goes_on_where_it_stopped(

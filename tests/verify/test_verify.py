@@ -16,10 +16,9 @@ from zslkit.datasets.xlsa17 import Xlsa17
 from zslkit.datasets.xlsa17_mat import read_split_variables
 from zslkit.utils.progress import Silent
 from zslkit.verify.checklist import examine, verify
-from zslkit.verify.checks import DatasetCheck
+from zslkit.verify.checks import DatasetCheck, locs_digest, split_name
 from zslkit.verify.leaks import find_leaks, words
 from zslkit.verify.material import of_proposed_split
-from zslkit.verify.split_versions import locs_digest, split_name
 
 FOLDERS = ["001.Auk"] * 3 + ["003.Crow"] * 3 + ["002.Wren"] * 2
 PARTS = {"trainval_loc": [1, 2, 4, 5], "test_seen_loc": [3, 6], "test_unseen_loc": [7, 8]}

@@ -27,95 +27,59 @@ KEPT: tuple[Kind, ...] = ("link", "foreign")
 
 @dataclass(frozen=True)
 class CacheItem:
-    """One item of the cache.
+    """One item of the cache."""
 
-    Args:
-        name: Path relative to the cache, with "/" as separator.
-        kind: What the item is.
-        path: Its path.
-        size: Bytes.
-        used: Time of the last access or change, in seconds since 1970.
-        in_use: Whether a process holds the lock of the item.
-    """
-
-    name: str
+    name: str  # Path relative to the cache, with "/" as separator
     kind: Kind
     path: Path
-    size: int
-    used: float
-    in_use: bool = False
+    size: int  # Bytes
+    used: float  # Time of the last access or change, in seconds since 1970
+    in_use: bool = False  # Whether a process holds the lock of the item
 
 
 def contents(root: Path) -> list[CacheItem]:
-    """List all items of the cache, sorted by name, without empty lock files.
-
-    Returns:
-        The items; empty if there is no cache.
-    """
+    """All items of the cache, sorted by name, without empty lock files."""
     if not root.is_dir():
         return []
     found: list[CacheItem] = []
     for home in sorted(root.iterdir()):
-        if (
-            home.is_symlink()
-            or home.name not in HOMES
-            or not home.is_dir()
-            or not os.access(home, os.R_OK | os.X_OK)
-        ):
+        readable = home.is_dir() and os.access(home, os.R_OK | os.X_OK)
+        if home.is_symlink() or home.name not in HOMES or not readable:
             found.append(_item(root, home, "link" if home.is_symlink() else "foreign"))
             continue
         for path in sorted(home.iterdir()):
             if not _is_lock(path):
                 found.append(_item(root, path, kind_of(home.name, path)))
                 if found[-1].kind in ("store", "converted"):
-                    found += [
-                        _item(root, note, "leftover")
-                        for note in files_of(path)
-                        if note.suffix == ".new"
-                    ]
+                    notes = (file for file in files_of(path) if file.suffix == ".new")
+                    found += [_item(root, note, "leftover") for note in notes]
     return found
 
 
 def _is_lock(path: Path) -> bool:
     """Whether the path is an empty lock file."""
-    return (
-        path.suffix == ".lock"
-        and not path.is_symlink()
-        and path.is_file()
-        and path.stat().st_size == 0
-    )
+    plain = path.is_file() and not path.is_symlink()
+    return path.suffix == ".lock" and plain and path.stat().st_size == 0
 
 
 def _item(root: Path, path: Path, kind: Kind) -> CacheItem:
     stats = list(_stats(path))
     size = sum(s.st_size for s in stats)
     used = max((max(s.st_atime, s.st_mtime) for s in stats), default=0.0)
-    return CacheItem(
-        path.relative_to(root).as_posix(),
-        kind,
-        path,
-        size,
-        used,
-        kind not in KEPT and _held(_lock(path)),
-    )
+    in_use = kind not in KEPT and _held(_lock(path))
+    return CacheItem(path.relative_to(root).as_posix(), kind, path, size, used, in_use)
 
 
 def belongs(name: str, dataset: str) -> bool:
     """Whether an item was made for a dataset: its name is DATASET-<16 hex digits>."""
-    return (
-        re.fullmatch(re.escape(dataset) + r"-[0-9a-f]{16}(\..*)?", name.rpartition("/")[2])
-        is not None
-    )
+    pattern = re.escape(dataset) + r"-[0-9a-f]{16}(\..*)?"
+    return re.fullmatch(pattern, name.rpartition("/")[2]) is not None
 
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
     """Stats of every file in or at `path`; links are not followed, vanished files are skipped."""
-    files = (
-        [path]
-        if path.is_symlink() or not path.is_dir()
-        else [Path(f, n) for f, _, names in os.walk(path) for n in names]
-    )
-    for file in files or [path]:
+    files = [] if path.is_symlink() else os.walk(path)
+    for file in [Path(f, n) for f, _, names in files for n in names] or [path]:
         with suppress(OSError):
             yield file.lstat()
 

@@ -57,29 +57,23 @@ _LINE = 300
 
 
 def kind_of(home: str, path: Path) -> Kind:
-    """Kind of the item at `path`.
+    """Kind of the item at `path` in the folder `home` of the cache.
 
-    Args:
-        home: Name of the cache folder that contains the item.
-        path: The item.
-
-    Returns:
-        The kind; "foreign" if nothing proves that zslkit made it.
+    It is "foreign" if nothing proves that zslkit made it.
     """
     if path.is_symlink():
         return "link"
     with suppress(OSError, ValueError):
         if home in _PROOFS:
             kind, proof = _PROOFS[home]
-            if (found := BEGUN.fullmatch(path.name)) is not None and found["end"] == "new":
-                return "leftover" if path.is_file() and _is_name(home, found["name"]) else "foreign"
+            begun = BEGUN.fullmatch(path.name)
+            name = begun["name"] if begun and begun["end"] == "new" else ""
             if re.fullmatch(r".+\.\d+\.new", path.name):  # name given by earlier versions
-                return (
-                    "leftover"
-                    if path.is_file() and _is_name(home, path.name.rsplit(".", 2)[0])
-                    else "foreign"
-                )
-            if proof(path):
+                name = name or path.name.rsplit(".", 2)[0]
+            named = path.is_file() and _is_name(home, name or path.name)
+            if name:
+                return "leftover" if named else "foreign"
+            if (named or home == SHARED) and proof(path):
                 return kind
         if home in _FOLDERS and path.is_dir():
             names = _FOLDERS[home]
@@ -103,33 +97,26 @@ def files_of(path: Path) -> list[Path]:
 
 def _is_name(home: str, name: str) -> bool:
     """Whether zslkit gives such names to files in the folder `home`."""
-    if home == "weights":
-        return (
-            name.endswith(".safetensors")
-            and _NAMED.fullmatch(name.removesuffix(".safetensors")) is not None
-        )
-    ending = {"digests": "", "unreadable": ".json", "scans": ".npz", "descriptions": ".npz"}.get(
-        home, ""
-    )
-    return name.endswith(ending) and _HEX.fullmatch(name.removesuffix(ending)) is not None
+    pattern = _NAMED if home == "weights" else _HEX
+    ending = _ENDINGS.get(home, "")
+    return name.endswith(ending) and pattern.fullmatch(name.removesuffix(ending)) is not None
+
+
+_ENDINGS = {"weights": ".safetensors", "unreadable": ".json"}
+_ENDINGS |= dict.fromkeys(("scans", "descriptions"), ".npz")
 
 
 def _is_note(name: str) -> bool:
     """Whether the file marks a finished store, or is a temporary file of a store."""
-    return (
-        name == "done" or re.fullmatch(r"(done|manifest\.json)\.[0-9a-f-]+\.new", name) is not None
-    )
+    return name == "done" or bool(re.fullmatch(r"(done|manifest\.json)\.[0-9a-f-]+\.new", name))
 
 
 def _plain(path: Path, names: frozenset[str]) -> bool:
     """Whether the folder holds only regular files with these names, and .npy files are arrays."""
-    return all(
-        (file.name in names or _is_note(file.name))
-        and not file.is_symlink()
-        and file.is_file()
-        and _fits(file)
-        for file in path.iterdir()
-    )
+    files = list(path.iterdir())
+    plain = all(file.is_file() and not file.is_symlink() for file in files)
+    known = all(file.name in names or _is_note(file.name) for file in files)
+    return plain and known and all(map(_fits, files))
 
 
 def _fits(file: Path) -> bool:
@@ -171,17 +158,13 @@ def _is_whole(home: str, path: Path, names: frozenset[str]) -> bool:
     facts = _json(path / "manifest.json")
     if not isinstance(facts, Mapping) or not isinstance(facts.get("schema"), int):
         return False
-    matches = (
-        facts.get("key") == key
-        if home == "features"
-        else re.fullmatch("[0-9a-f]{16}", key) and str(facts.get("sha256"))[:16] == key
-    )
-    return bool(matches) and _plain(path, names)
+    matches = facts.get("key") == key
+    if home != "features":
+        matches = bool(re.fullmatch("[0-9a-f]{16}", key)) and str(facts.get("sha256"))[:16] == key
+    return matches and _plain(path, names)
 
 
 def _is_weights(path: Path) -> bool:
-    if not (path.is_file() and _is_name("weights", path.name)):
-        return False
     with _opened(path) as file:
         size = int.from_bytes(file.read(8), "little")
         if not 2 <= size <= os.fstat(file.fileno()).st_size - 8:
@@ -189,16 +172,14 @@ def _is_weights(path: Path) -> bool:
         header: Any = json.loads(file.read(min(size, 64 << 20)))
     if not isinstance(header, dict):
         return False
+    if "__metadata__" in header:
+        return bool(header["__metadata__"] == MADE)
     # Earlier versions wrote no metadata, but left the lock file beside the weights.
-    return (
-        header["__metadata__"] == MADE
-        if "__metadata__" in header
-        else Path(f"{path}.lock").is_file()
-    )
+    return Path(f"{path}.lock").is_file()
 
 
 def _is_digest(path: Path) -> bool:
-    if not (path.is_file() and _is_name("digests", path.name) and path.stat().st_size <= 4 * _LINE):
+    if path.stat().st_size > 4 * _LINE:
         return False
     with _opened(path) as file:
         text = file.read(4 * _LINE).decode()
@@ -206,18 +187,8 @@ def _is_digest(path: Path) -> bool:
 
 
 def _is_unreadable(path: Path) -> bool:
-    if not (path.is_file() and _is_name("unreadable", path.name)):
-        return False
     found = _json(path)
     return isinstance(found, list) and all(isinstance(i, int) for i in found)
-
-
-def _is_scan(path: Path) -> bool:
-    return _holds(path, "scans", {"note.npy", "thumbnails.npy"})
-
-
-def _is_embeddings(path: Path) -> bool:
-    return _holds(path, "descriptions", {"vectors.npy", "encoder.npy"})
 
 
 def _is_shared(path: Path) -> bool:
@@ -227,32 +198,28 @@ def _is_shared(path: Path) -> bool:
         return False
     facts = _json(path / SHARED_MANIFEST)
     known = set(files_of(path))
-    return (
-        isinstance(facts, Mapping)
-        and isinstance(facts.get("format"), int)
-        and all(
-            not file.is_symlink() and (file.is_dir() or file in known) for file in path.rglob("*")
-        )
-    )
+    if not isinstance(facts, Mapping) or not isinstance(facts.get("format"), int):
+        return False
+    return all(not f.is_symlink() and (f.is_dir() or f in known) for f in path.rglob("*"))
 
 
-def _holds(path: Path, home: str, members: set[str]) -> bool:
-    """Whether an archive of the folder `home` has exactly these members."""
-    if not (path.is_file() and _is_name(home, path.name)):
+def _holds(*members: str) -> Callable[[Path], bool]:
+    """Whether an archive has exactly these members."""
+
+    def test(path: Path) -> bool:
+        with suppress(zipfile.BadZipFile), _opened(path) as file, zipfile.ZipFile(file) as archive:
+            return set(archive.namelist()) == set(members)
         return False
-    try:
-        with _opened(path) as file, zipfile.ZipFile(file) as archive:
-            return set(archive.namelist()) == members
-    except zipfile.BadZipFile:
-        return False
+
+    return test
 
 
 _PROOFS: Mapping[str, tuple[Kind, Callable[[Path], bool]]] = {
     "weights": ("weights", _is_weights),
     "digests": ("digest", _is_digest),
     "unreadable": ("unreadable", _is_unreadable),
-    "scans": ("partial scan", _is_scan),
-    "descriptions": ("embeddings", _is_embeddings),
+    "scans": ("partial scan", _holds("note.npy", "thumbnails.npy")),
+    "descriptions": ("embeddings", _holds("vectors.npy", "encoder.npy")),
     SHARED: ("shared runs", _is_shared),
 }
 """Folder of the cache -> kind of its files, and the test that recognises them."""

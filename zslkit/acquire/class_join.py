@@ -1,9 +1,9 @@
-"""Join of a CSV of class attributes with a file of features: by class names, else by row number."""
+"""Joins by class names: rows of a CSV with a file of features, images with their folders."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from zslkit.dataset import Index
 from zslkit.datasets.attribute_table import ClassTable
-from zslkit.datasets.xlsa17_join import plain
+from zslkit.datasets.xlsa17_join import anchored, plain, spelled
 from zslkit.errors import DataError, did_you_mean
 from zslkit.readers.names import some
 
@@ -25,7 +26,7 @@ def join_rows(
     counts: frozenset[int],
     own: Mapping[str, NDArray[Any]],
 ) -> tuple[list[int], list[str]]:
-    """Find the row of `read` for each class of the file `path`.
+    """Find the row of `read` for each of the C classes of the file `path`; returns notes beside.
 
     Args:
         csv: File of `read`, for messages.
@@ -34,9 +35,6 @@ def join_rows(
         classes: Its class names, None if it has none.
         counts: Numbers of classes that its labels may imply.
         own: Its own class-attribute tables (C, A), against which the order is checked.
-
-    Returns:
-        C row numbers, and notes on the join.
 
     Raises:
         DataError: A class has no row, the numbers of classes differ where there are no names, or
@@ -63,8 +61,8 @@ def _by_name(
 ) -> tuple[list[int], list[str]]:
     """Row numbers by class names; on failure, names are compared without case and punctuation."""
     notes = [f"class attributes: {csv.name}, joined by class names"]
-    row = {_same(name): k for k, name in enumerate(read.classes)}
-    keys = [_same(name) for name in classes]
+    row = {spelled(name): k for k, name in enumerate(read.classes)}
+    keys = [spelled(name) for name in classes]
     missing = [name for name, key in zip(classes, keys, strict=True) if key not in row]
     if missing:
         loose = {plain(name): k for k, name in enumerate(read.classes)}
@@ -74,7 +72,7 @@ def _by_name(
                 f"{len(missing)} class names of {csv.name} differ in case, signs or number "
                 f"({missing[0]!r}) and were taken for the same"
             )
-        elif any(_same(name) in {_same(a) for a in read.attributes} for name in classes):
+        elif {spelled(a) for a in read.attributes} & set(map(spelled, classes)):
             raise DataError(
                 f"{csv}: its header holds the classes of {path}; save it transposed, a class a row"
             )
@@ -123,12 +121,9 @@ def _unmatched_classes(read: ClassTable, table: NDArray[Any] | None) -> list[str
 
     Empty unless both have the same attributes.
     """
-    if (
-        table is None
-        or table.shape[1] != read.values.shape[1]
-        or len(table) > _ONE_TO_ONE
-        or len(read.values) > _ONE_TO_ONE
-    ):
+    if table is None or table.shape[1] != read.values.shape[1]:
+        return []
+    if max(len(table), len(read.values)) > _ONE_TO_ONE:
         return []
     distances = _distances(_unit(read.values), _unit(table))
     rows, columns = linear_sum_assignment(distances)
@@ -144,26 +139,19 @@ _ONE_TO_ONE = 1000
 
 
 def moved_rows(own: NDArray[Any], given: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Detect that two tables (C, A) have the same rows in another order.
+    """Row (C,) of `own` for each row of `given`, if both (C, A) have the same rows in other order.
 
     Rows are compared as they are; then normalised, since one table may be a scaled copy; then by
     their sorted values, since the columns may be permuted too. Sorted values count only if they
-    distinguish all rows.
-
-    Returns:
-        (C,) the row of `own` for each row of `given`; None if the order is the same or the rows
-        differ.
+    distinguish all rows. None if the order is the same or the rows differ.
     """
     if own.shape != given.shape:
         return None
     for transform in (_scaled, _unit, _sorted):
         a, b = transform(given), transform(own)
         unmoved = float(np.linalg.norm(a - b, axis=1).mean())
-        if (
-            unmoved < 1e-6
-            and transform is not _sorted
-            and (transform is _scaled or own.shape[1] > 1)
-        ):
+        as_they_are = transform is _scaled or (transform is _unit and own.shape[1] > 1)
+        if unmoved < 1e-6 and as_they_are:
             return None
         moved = _nearest(a, b)
         distances = np.linalg.norm(a - b[moved], axis=1)
@@ -217,11 +205,106 @@ def _names_of(path: Path) -> str:
     """Advice on how to add class names to a file."""
     if path.suffix.lower() == ".npy":
         return "give the labels as class names, one a line, with --labels FILE.txt"
-    return (
-        "save the class names as "
-        f"{'allclasses_names' if path.suffix.lower() == '.mat' else 'class_names'} in {path}"
+    array = "allclasses_names" if path.suffix.lower() == ".mat" else "class_names"
+    return f"save the class names as {array} in {path}"
+
+
+_Folder = tuple[str, ...]
+_AS_LABELLED = "--as-labelled takes the labels as they are"
+
+
+def own_class_ids(
+    path: Path, classes: Sequence[str], labels: Index, files: Sequence[str]
+) -> tuple[Index, tuple[str, ...]]:
+    """Class of each image: its label, unless all folders show that labels count in another order.
+
+    Folders may be laid out in any way: `ant/1.jpg`, `train/ant/1.jpg`, `ant/2019/1.jpg`,
+    `train/1.jpg`. The level at which most images lie in a folder named after a class is used.
+
+    Args:
+        classes: C class names.
+        labels: (N,) row indices of the class-attribute table.
+        files: N image paths on the disk of the author.
+
+    Returns:
+        Class ids (N,), and notes.
+
+    Raises:
+        DataError: Folders and labels contradict each other.
+    """
+    if len(files) != len(labels):
+        raise DataError(
+            f"{path}: image_files has {len(files)} paths for {len(labels)} labels; mend it, or "
+            f"{_AS_LABELLED}"
+        )
+    folders = [_folder(file) for file in files]
+    named, level = _best_level(folders, _lookup(classes))
+    by_folder = np.array([-1 if named[folder] is None else named[folder] for folder in folders])
+    known = by_folder >= 0
+    # If one class is named "train", the folders train and test are still not class folders.
+    most = max(len({level(folder) for folder in folders}), len(set(labels.tolist())))
+    if 2 * len(set(by_folder[known])) < most:
+        note = "no folder in image_files is named after a class; the labels are taken as they are"
+        return labels, (note,)
+    wrong = known & (by_folder != labels)
+    if not wrong.any():
+        unmatched = sorted({str(level(folder)) for folder in folders if named[folder] is None})
+        note = (
+            f"{len(unmatched)} folders in image_files are named after no class "
+            f"({some(unmatched, 3)}); their images go by their labels"
+        )
+        return labels, ((note,) if unmatched else ())
+    pairs = set(zip(labels.tolist(), by_folder.tolist(), strict=True))
+    one_to_one = len(pairs) == len({label for label, _ in pairs}) == len({k for _, k in pairs})
+    if known.all() and one_to_one:
+        note = (
+            "labels count the classes in another order than their names; images go to the class "
+            f"that their folder names ({_AS_LABELLED})"
+        )
+        return by_folder.astype(np.int64), (note,)
+    first = int(wrong.argmax())
+    raise DataError(
+        f"{path}: image {first + 1} lies in the folder {level(folders[first])!r} and has the "
+        f"label of {classes[labels[first]]!r}, and so {int(wrong.sum())} images contradict their "
+        f"labels; mend labels or image_files, or {_AS_LABELLED}"
     )
 
 
-def _same(name: str) -> str:
-    return unicodedata.normalize("NFC", name.strip())
+def _folder(file: str) -> _Folder:
+    """Folders above an image: those below `images` if the path contains it, else all."""
+    parts = (anchored(file) or file.replace("\\", "/")).split("/")[:-1]
+    return tuple(part for part in parts if part)
+
+
+def _lookup(classes: Sequence[str]) -> Callable[[str], int | None]:
+    """Class of a name as spelled; else without case and punctuation, where that is unambiguous."""
+    exact = {spelled(c): k for k, c in enumerate(classes)}
+    alike = Counter(plain(c) for c in classes)
+    loose = {key: k for k, c in enumerate(classes) if alike[key := plain(c)] == 1 and key}
+    return lambda name: exact.get(spelled(name), loose.get(plain(name)))
+
+
+def _best_level(
+    folders: Sequence[_Folder], number: Callable[[str], int | None]
+) -> tuple[dict[_Folder, int | None], Callable[[_Folder], str | None]]:
+    """Level at which most images lie in a folder named after a class.
+
+    Returns folder -> class at this level, and the function that gives a folder's name there.
+    """
+    images = Counter(folders)
+    tried = []
+    for level in _levels(max(map(len, images), default=0)):
+        named = {
+            folder: None if (name := level(folder)) is None else number(name) for folder in images
+        }
+        matched = sum(count for folder, count in images.items() if named[folder] is not None)
+        tried.append((matched, named, level))
+    _, named, level = max(tried, key=lambda one: one[0])
+    return named, level
+
+
+def _levels(depth: int) -> Iterator[Callable[[_Folder], str | None]]:
+    """Functions that give the name of a folder at each level, counted from either end."""
+    yield "/".join
+    for k in (k for up in range(depth) for k in (-1 - up, up)):
+        yield lambda folder, k=k: folder[k] if -len(folder) <= k < len(folder) else None  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,71 +14,103 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from pydantic import Field, ValidationError
+
 from zslkit.acquire.fetch import Partial, Resuming, Unreachable
-from zslkit.acquire.records import HOME, Record, Records
 from zslkit.acquire.sources import Download
 from zslkit.acquire.unpack import Unpacked, check_room, unpack
+from zslkit.config import Config
 from zslkit.errors import DataError, UserError
 from zslkit.readers.archives import kind_of
+from zslkit.utils.files import check_permitted, parse_json, read_small, replacing
 from zslkit.utils.locks import acquired
+from zslkit.utils.printable import reason_of
 from zslkit.utils.progress import Reporter, Silent
 
 ARCHIVES = "downloads"
 """Folder of the archives in a data root; also the place for archives fetched by hand."""
 
 
+HOME = ".zslkit"
+"""Folder of zslkit's own files in a data root."""
+
+
+class Record(Config):
+    """Record of an archive that was unpacked here."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size: int = Field(ge=0, description="bytes")
+    url: str = Field(description="where it was fetched; empty if it was put there by hand")
+    date: str = Field(description="day of the first download, as 2026-01-31")
+    unpacked: bool = Field(description="false while its files are moved into place")
+
+
+class Records:
+    """Records of one data root, by file name."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / HOME / "downloads.json"
+
+    def read(self) -> dict[str, Record]:
+        """Read all records.
+
+        Raises:
+            DataError: Names the file that is damaged or cannot be read.
+        """
+        check_permitted(self.path)
+        try:
+            values = parse_json(read_small(self.path))
+            return {str(name): Record.model_validate(entry) for name, entry in values.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError, ValidationError) as error:
+            raise DataError(
+                f"{self.path} cannot be read ({reason_of(error, 200)}); remove it: the next "
+                "download records the digests anew, without comparing them"
+            ) from error
+
+    def write(self, name: str, record: Record) -> None:
+        """Add or replace one record; the file is replaced as a whole."""
+        values = {
+            key: entry.model_dump() for key, entry in sorted({**self.read(), name: record}.items())
+        }
+        with replacing(self.path) as beside:
+            beside.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class ArchiveState:
-    """Progress of one archive.
-
-    Args:
-        download: The archive's entry.
-        archive: Path of the archive.
-        target: Folder of its contents.
-        state: Progress; "begun" means that a part was fetched.
-        held: Bytes of the archive on disk.
-    """
+    """Progress of one archive."""
 
     download: Download
     archive: Path
-    target: Path
+    target: Path  # Folder of its contents
+    # Progress; "begun" means that a part was fetched
     state: Literal["unpacked", "fetched", "begun", "missing"]
-    held: int
+    held: int  # Bytes of the archive on disk
 
 
 @dataclass(frozen=True)
 class Done:
-    """Result of one download.
+    """Result of one download."""
 
-    Args:
-        before: State of the archive before the download.
-        url: Address it was fetched from; None if it was not fetched now.
-        unpacked: Result of unpacking; None if there was nothing to do.
-    """
-
-    before: ArchiveState
-    url: str | None = None
-    unpacked: Unpacked | None = None
+    before: ArchiveState  # State of the archive before the download
+    url: str | None = None  # Address it was fetched from; None if it was not fetched now
+    unpacked: Unpacked | None = None  # Result of unpacking; None if there was nothing to do
 
 
 def look(download: Download, root: Path) -> ArchiveState:
-    """State of a download below the data root; reads only.
-
-    Raises:
-        DataError: The records of downloads are damaged.
-    """
+    """State of a download below the data root; raises DataError if its records are damaged."""
     archive, target = root / ARCHIVES / download.file, root / download.folder
     record = Records(root).read().get(download.file)
-    if all(_holds_files(target / path) for path in download.holds) and (
-        record is None or record.unpacked
-    ):
+    whole = record is None or record.unpacked
+    if whole and all(_holds_files(target / path) for path in download.holds):
         return ArchiveState(download, archive, target, "unpacked", 0)
     if archive.is_file():
         return ArchiveState(download, archive, target, "fetched", archive.stat().st_size)
-    begun = [p.stat().st_size for p in Partial.all_of(archive)]
-    return ArchiveState(
-        download, archive, target, "begun" if begun else "missing", max(begun, default=0)
-    )
+    if begun := [p.stat().st_size for p in Partial.all_of(archive)]:
+        return ArchiveState(download, archive, target, "begun", max(begun))
+    return ArchiveState(download, archive, target, "missing", 0)
 
 
 def _holds_files(path: Path) -> bool:
@@ -114,14 +147,8 @@ def fetch(
 ) -> list[Done]:
     """Fetch, verify and unpack the archives that are missing; existing files are never replaced.
 
-    If a server fails, the remaining archives are still fetched.
-
-    Args:
-        downloads: Archives to fetch.
-        root: Data root.
-        mirrors: Addresses that have priority over those of the archives.
-        reporter: Receives the progress.
-        keep_archives: Whether archives stay after they are unpacked.
+    Mirrors have priority over the archives' own addresses. If a server fails, the remaining
+    archives are still fetched.
 
     Raises:
         Unreachable: An archive could not be fetched; raised at the end.
@@ -169,12 +196,8 @@ class _DownloadJob:
     def __init__(
         self, download: Download, root: Path, mirrors: Sequence[str], reporter: Reporter, keep: bool
     ) -> None:
-        self._download, self._mirrors, self._reporter, self._keep = (
-            download,
-            mirrors,
-            reporter,
-            keep,
-        )
+        self._download, self._mirrors = download, mirrors
+        self._reporter, self._keep = reporter, keep
         self._records = Records(root)
         self._record = self._records.read().get(download.file)
         self._state = look(download, root)
@@ -188,24 +211,19 @@ class _DownloadJob:
         else:
             url = self._fetch()
         sha256 = self._digest("sha256")
-        record = Record(
-            sha256=sha256,
-            size=state.archive.stat().st_size,
-            url=url or (self._record.url if self._record else ""),
-            date=self._record.date
-            if self._record and self._record.sha256 == sha256
-            else datetime.now(UTC).date().isoformat(),
-            unpacked=False,
-        )
+        before, size = self._record, state.archive.stat().st_size
+        date = datetime.now(UTC).date().isoformat()
+        if before and before.sha256 == sha256:
+            date = before.date
+        known_url = url or (before.url if before else "")
+        record = Record(sha256=sha256, size=size, url=known_url, date=date, unpacked=False)
+        entry = self._download
         unpacked = unpack(
-            state.archive,
-            state.target,
-            self._download.holds,
-            self._download.only,
+            *(state.archive, state.target, entry.holds, entry.only),
             reporter=self._reporter,
-            ready=lambda: self._records.write(self._download.file, record),
+            ready=lambda: self._records.write(entry.file, record),
         )
-        self._records.write(self._download.file, record.model_copy(update={"unpacked": True}))
+        self._records.write(entry.file, record.model_copy(update={"unpacked": True}))
         if not self._keep:
             state.archive.unlink()
         return Done(state, url, unpacked)
@@ -213,18 +231,13 @@ class _DownloadJob:
     @property
     def _known(self) -> tuple[str, str, str] | None:
         """Algorithm and digest that the archive must have, and the source of the digest."""
-        download, record = self._download, self._record
-        if download.sha256 or download.md5:
-            return (
-                ("sha256", download.sha256, "its maker")
-                if download.sha256
-                else ("md5", download.md5 or "", "its maker")
-            )
-        return (
-            None
-            if record is None
-            else ("sha256", record.sha256, f"the first download, on {record.date},")
-        )
+        if self._download.sha256:
+            return "sha256", self._download.sha256, "its maker"
+        if self._download.md5:
+            return "md5", self._download.md5, "its maker"
+        if self._record is not None:
+            return "sha256", self._record.sha256, f"the first download, on {self._record.date},"
+        return None
 
     def _digest(self, algorithm: str, path: Path | None = None) -> str:
         path = path or self._state.archive
@@ -263,19 +276,13 @@ class _DownloadJob:
         for url in addresses(self._download, self._mirrors):
             try:
                 self._retrieve(url)
+                if kind_of(archive) is None:
+                    archive.unlink()
+                    Partial(archive, url).drop()
+                    raise Unreachable("it sends something else, no zip or tar archive")
             except Unreachable as error:
                 failures.append(f"{urlsplit(url).netloc}: {error}")
-                continue
-            except _WrongDigest as error:
-                failures.append(f"{urlsplit(url).netloc}: {error}")
-                changed = True
-                continue
-            if kind_of(archive) is None:
-                archive.unlink()
-                Partial(archive, url).drop()
-                failures.append(
-                    f"{urlsplit(url).netloc}: it sends something else, no zip or tar archive"
-                )
+                changed = changed or isinstance(error, _WrongDigest)
                 continue
             for place in addresses(self._download, self._mirrors):
                 Partial(archive, place).drop()
@@ -302,5 +309,5 @@ class _DownloadJob:
         )
 
 
-class _WrongDigest(Exception):
+class _WrongDigest(Unreachable):
     """The server sent a file with another digest."""

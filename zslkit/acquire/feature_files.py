@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from zslkit.dataset import PARTS
 from zslkit.errors import DataError, did_you_mean
 from zslkit.readers.faults import Faults
-from zslkit.readers.hdf5 import open_hdf5
+from zslkit.readers.hdf5 import NamedArrays, open_hdf5
 from zslkit.readers.mat5 import MatFile
 from zslkit.readers.npy import npz_names, npz_texts, open_npy, open_npz
 from zslkit.readers.stream import SMALL, Stream, existing
-from zslkit.utils.files import check_permitted, read_small
+from zslkit.utils.files import lines_of, read_text
 
 LARGE = ("feature_map", "features")
 TABLES = ("original_att", "att")
@@ -41,39 +41,23 @@ _TEXTS = ("labels", *CLASS_NAMES, *ATTRIBUTE_NAMES)
 
 @dataclass(frozen=True)
 class FoundArrays:
-    """Contents of a file; indices of images and classes start at 0 or 1, as in the file.
-
-    Args:
-        path: The file.
-        format: Name of its format.
-        features: (N, ...).
-        labels: (N,) class numbers or class names.
-        parts: "trainval", "test_seen", "test_unseen" -> image indices.
-        tables: "att", "original_att" -> (C, A).
-        words: (A, W) word vectors of the attributes.
-        classes: C class names.
-        files: N image paths.
-        base: First index (0 or 1), where the format fixes it.
-        attributes: A attribute names.
-        unused: Names of everything else in the file.
-        sealed: Those of `unused` that hold class names in an unreadable form.
-        notes: Notes on what was ignored.
-    """
+    """Contents of a file; indices of images and classes start at 0 or 1, as in the file."""
 
     path: Path
     format: str
-    features: Stream | None = None
-    labels: NDArray[Any] | None = None
+    features: Stream | None = None  # (N, ...)
+    labels: NDArray[Any] | None = None  # (N,) class numbers or class names
+    # "trainval", "test_seen", "test_unseen" -> image indices
     parts: dict[str, NDArray[Any]] = field(default_factory=dict)
-    tables: dict[str, NDArray[Any]] = field(default_factory=dict)
-    words: NDArray[Any] | None = None
-    classes: tuple[str, ...] | None = None
-    files: tuple[str, ...] | None = None
-    base: int | None = None
-    attributes: tuple[str, ...] | None = None
-    unused: tuple[str, ...] = ()
-    sealed: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    tables: dict[str, NDArray[Any]] = field(default_factory=dict)  # "att", "original_att" -> (C, A)
+    words: NDArray[Any] | None = None  # (A, W) word vectors of the attributes
+    classes: tuple[str, ...] | None = None  # C class names
+    files: tuple[str, ...] | None = None  # N image paths
+    base: int | None = None  # First index (0 or 1), where the format fixes it
+    attributes: tuple[str, ...] | None = None  # A attribute names
+    unused: tuple[str, ...] = ()  # Names of everything else in the file
+    sealed: tuple[str, ...] = ()  # Those of `unused` that hold class names in an unreadable form
+    notes: tuple[str, ...] = ()  # Notes on what was ignored
 
 
 @contextmanager
@@ -87,15 +71,7 @@ def open_features(path: Path) -> Iterator[FoundArrays]:
     suffix = path.suffix.lower()
     if suffix in HDF5:
         with open_hdf5(path, _SMALL, LARGE, texts=_TEXTS) as arrays:
-            yield _assemble(
-                path,
-                "HDF5 cache",
-                arrays.small,
-                arrays.large,
-                arrays.texts,
-                arrays.others,
-                arrays.sealed,
-            )
+            yield _assemble(path, "HDF5 cache", arrays)
     elif suffix in _READERS:
         yield _READERS[suffix](path)
     else:
@@ -109,22 +85,21 @@ def open_features(path: Path) -> Iterator[FoundArrays]:
 def read_split(path: Path) -> FoundArrays:
     """Read a split, with class semantics where present.
 
-    Args:
-        path: att_splits.mat, a .npz or .h5 file, or a folder of .npy files.
+    It is att_splits.mat, a .npz or .h5 file, or a folder of .npy files.
 
     Raises:
         DataError: Names the file or folder that is missing, damaged, or lacks a part of the split.
     """
     path = Path(path)
     if path.is_dir():
-        found = FoundArrays(path, "folder", parts=_beside(path, {}))
-    elif existing(path, "split file").suffix.lower() in HDF5:
+        found = FoundArrays(path, "folder", parts=_beside(path))
+    elif (suffix := existing(path, "split file").suffix.lower()) in HDF5:
         with open_hdf5(path, _SMALL, (), texts=_TEXTS) as arrays:
-            found = _assemble(path, "HDF5 cache", arrays.small, None, arrays.texts)
-    elif path.suffix.lower() in (".mat", ".npz"):
-        found = (
-            _read_mat(path, only_split=True) if path.suffix.lower() == ".mat" else _read_npz(path)
-        )
+            found = _assemble(path, "HDF5 cache", arrays)
+    elif suffix == ".mat":
+        found = _read_mat(path, only_split=True)
+    elif suffix == ".npz":
+        found = _read_npz(path)
     else:
         raise DataError(
             f"{path}: a split is read from att_splits.mat, .npz, .h5, or a folder of "
@@ -132,7 +107,7 @@ def read_split(path: Path) -> FoundArrays:
         )
     if absent := [f"{part}_loc" for part in PARTS if part not in found.parts]:
         raise DataError(f"{path} holds no {', '.join(absent)}; is it the file of a split?")
-    return replace(found, features=None, labels=None, files=None, unused=())
+    return replace(found, features=None, labels=None, files=None, unused=(), sealed=())
 
 
 def read_labels(path: Path) -> NDArray[Any]:
@@ -142,18 +117,12 @@ def read_labels(path: Path) -> NDArray[Any]:
         DataError: Names the file that is missing or holds no labels.
     """
     path = existing(Path(path), "file of labels")
-    check_permitted(path)
     if path.suffix.lower() == ".npy":
         return _whole(path, "labels", open_npy(path))
     if path.suffix.lower() not in (".txt", ".csv"):
         raise DataError(f"{path}: labels are read from .npy or .txt, and not from {path.suffix!r}")
-    try:
-        text = read_small(path, SMALL)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: the labels cannot be read ({str(error)[:100]}); save them as UTF-8 text"
-        ) from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    text = read_text(path, f"{path}: the labels", "save them as UTF-8 text", SMALL)
+    lines = lines_of(text)
     if lines and not any(all(_NUMBER.fullmatch(word) for word in line.split()) for line in lines):
         return _names(path, lines)
     try:
@@ -238,39 +207,30 @@ def _read_npz(path: Path) -> FoundArrays:
         for name in _TEXTS
         if name in names and (found := npz_texts(path, name)) is not None
     }
-    texts = {name: found for name, found in read.items() if found != "objects"}
-    sealed = [name for name in CLASS_NAMES if read.get(name) == "objects"]
+    arrays = NamedArrays(
+        texts={name: found for name, found in read.items() if found != "objects"},
+        sealed=tuple(name for name, found in read.items() if found == "objects"),
+    )
     faults = Faults(path)
-    small = {}
     for name in _SMALL:
-        if name in names and name not in texts:
+        if name in names and name not in arrays.texts:
             with faults.noted():
-                small[name] = _whole(path, name, open_npz(path, name))
+                arrays.small[name] = _whole(path, name, open_npz(path, name))
     large = next((name for name in LARGE if name in names), None)
-    stream = None
     if large is not None:
         with faults.noted():
-            stream = open_npz(path, large)
+            arrays.large = open_npz(path, large)
     faults.warn()
-    return _assemble(
-        path,
-        ".npz",
-        small,
-        stream,
-        texts,
-        [n for n in names if n not in {*small, *texts, large}],
-        sealed,
-    )
+    asked = {*arrays.small, *arrays.texts, large}
+    arrays.others = tuple(name for name in names if name not in asked)
+    return _assemble(path, ".npz", arrays)
 
 
 def _read_npy(path: Path) -> FoundArrays:
-    labels = path.with_name("labels.npy")
-    numbers = (
-        _whole(labels, "labels", open_npy(labels)).ravel()
-        if labels.is_file() and labels != path
-        else None
-    )
-    return FoundArrays(path, ".npy", open_npy(path), numbers, _beside(path.parent, {}))
+    labels, numbers = path.with_name("labels.npy"), None
+    if labels.is_file() and labels != path:
+        numbers = _whole(labels, "labels", open_npy(labels)).ravel()
+    return FoundArrays(path, ".npy", open_npy(path), numbers, _beside(path.parent))
 
 
 _READERS: dict[str, Callable[[Path], FoundArrays]] = {
@@ -280,8 +240,9 @@ _READERS: dict[str, Callable[[Path], FoundArrays]] = {
 }
 
 
-def _beside(folder: Path, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Add the parts of the split that lie in a folder as .npy files."""
+def _beside(folder: Path) -> dict[str, NDArray[Any]]:
+    """Parts of the split that lie in a folder as .npy files."""
+    found: dict[str, NDArray[Any]] = {}
     for part in PARTS:
         for name in (f"{part}_loc.npy", f"{part}.npy"):
             if part not in found and (folder / name).is_file():
@@ -289,20 +250,12 @@ def _beside(folder: Path, found: dict[str, NDArray[Any]]) -> dict[str, NDArray[A
     return found
 
 
-def _assemble(
-    path: Path,
-    form: str,
-    small: Mapping[str, NDArray[Any]],
-    large: Stream | None,
-    texts: Mapping[str, tuple[str, ...]],
-    others: Sequence[str] = (),
-    sealed: Sequence[str] = (),
-) -> FoundArrays:
-    """Assemble the contents from small arrays, the stream of features, and texts."""
-    faults = Faults(path)
+def _assemble(path: Path, form: str, arrays: NamedArrays) -> FoundArrays:
+    """Tell the arrays apart by their names, and check their shapes."""
+    faults, texts = Faults(path), arrays.texts
     vectors: dict[str, NDArray[Any]] = {}
     tables: dict[str, NDArray[Any]] = {}
-    for name, array in small.items():
+    for name, array in arrays.small.items():
         with faults.noted():
             kept, read = (tables, _matrix) if name in (*TABLES, "w2v_att") else (vectors, _vector)
             kept[name] = read(path, name, array)
@@ -315,26 +268,22 @@ def _assemble(
     return FoundArrays(
         path,
         form,
-        large,
-        labels,
-        {part: vectors[f"{part}_loc"] for part in PARTS if f"{part}_loc" in vectors},
-        {name: tables[name] for name in TABLES if name in tables},
-        tables.get("w2v_att"),
-        None if classes is None else texts[classes],
+        features=arrays.large,
+        labels=labels,
+        parts={part: vectors[f"{part}_loc"] for part in PARTS if f"{part}_loc" in vectors},
+        tables={name: tables[name] for name in TABLES if name in tables},
+        words=tables.get("w2v_att"),
+        classes=None if classes is None else texts[classes],
         attributes=None if attributes is None else texts[attributes],
-        unused=(*others, *spare),
-        sealed=tuple(name for name in sealed if name in CLASS_NAMES),
+        unused=(*arrays.others, *spare),
+        sealed=tuple(name for name in arrays.sealed if name in CLASS_NAMES),
     )
 
 
 def _vector(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
     if array.size != max(array.shape, default=1):
-        one_hot = (
-            array.ndim == 2
-            and name == "labels"
-            and bool(((array == 0) | (array == 1)).all())
-            and bool((array.sum(1) == 1).all())
-        )
+        ones = array.ndim == 2 and bool(((array == 0) | (array == 1)).all())
+        one_hot = ones and name == "labels" and bool((array.sum(1) == 1).all())
         hint = "save its argmax(axis=1)" if one_hot else "mend it"
         raise DataError(
             f"{path}: {name} has the shape {array.shape} and should be a row of numbers; {hint}"

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, astuple, dataclass
 from importlib.metadata import version
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from zslkit.acquire.unpack import megabytes
-from zslkit.errors import CannotWrite, UserError
+from zslkit.errors import UserError
+from zslkit.readers.faults import writing
 from zslkit.utils.files import parse_json, read_small, replacing
 from zslkit.utils.progress import Reporter
 
@@ -41,13 +42,7 @@ class _Interrupted(Exception):
 
 @dataclass(frozen=True)
 class _FileFacts:
-    """HTTP headers that identify a file; equal headers mean the same file.
-
-    Args:
-        total: Size in bytes, None if unknown.
-        etag: ETag.
-        modified: Last-Modified.
-    """
+    """HTTP headers that identify a file of `total` bytes; equal headers mean the same file."""
 
     total: int | None = None
     etag: str | None = None
@@ -97,21 +92,14 @@ class Partial:
     def all_of(archive: Path) -> list[Path]:
         """Parts of `archive` from all addresses."""
         pattern = re.compile(re.escape(archive.name) + r"\.[0-9a-f]{8}\.part")
-        return (
-            [p for p in sorted(archive.parent.glob("*.part")) if pattern.fullmatch(p.name)]
-            if archive.parent.is_dir()
-            else []
-        )
+        return [p for p in sorted(archive.parent.glob("*.part")) if pattern.fullmatch(p.name)]
 
 
 class Resuming:
     """Downloader for one archive.
 
-    Args:
-        archive: Path of the archive.
-        reporter: Receives the progress.
-        check_room: Called before the transfer with the bytes still to come and the bytes of the
-            whole file; raises if the disk has no room.
+    `check_room` is called before the transfer with the bytes still to come and those of the whole
+    file; it raises if the disk has no room.
     """
 
     def __init__(
@@ -168,15 +156,13 @@ class Resuming:
 
     def _receive(self, answer: Any, part: Partial, have: int) -> None:
         status = f"{answer.status_code} {answer.reason}".strip()
-        if answer.status_code == 416:  # no such range: the part belongs to another file
-            part.drop()
-            raise _Interrupted("the server has another file now than the one that was begun")
         if answer.status_code in (408, 425, 429, 500, 502, 503, 504):
             raise _Interrupted(status)
-        if answer.status_code not in (200, 206):
+        if answer.status_code not in (200, 206, 416):
             raise Unreachable(status)
         start, facts = _parse_headers(answer)
-        if answer.status_code == 206 and (start != have or not _same(facts, part.facts)):
+        goes_on = answer.status_code == 206 and start == have and _same(facts, part.facts)
+        if answer.status_code != 200 and not goes_on:  # 416: there is no such range
             part.drop()
             raise _Interrupted("the server has another file now than the one that was begun")
         if answer.status_code == 200 and have:
@@ -201,38 +187,28 @@ class Resuming:
 
     def _save(self, answer: Any, out: FileIO, part: Partial, have: int, rest: int | None) -> None:
         title = f"{self._archive.name}{', the rest' if have else ''} (MB)"
+        total = None if rest is None else math.ceil(rest / _MEGABYTE)
         done = reported = 0
-        with self._reporter.phase(
-            title, None if rest is None else math.ceil(rest / _MEGABYTE)
-        ) as phase:
-            for piece in _pieces(answer, part):
+        with self._reporter.phase(title, total) as phase:
+            for piece in _pieces(answer):
+                remaining = memoryview(piece)
                 with _writing(part.path):
-                    _write(out, piece)
+                    while remaining:
+                        remaining = remaining[out.write(remaining) :]
                 done += len(piece)
                 now = math.ceil(done / _MEGABYTE) if done == rest else done // _MEGABYTE
                 phase.advance(now - reported)
                 reported = now
 
 
-def _write(out: FileIO, piece: bytes) -> None:
-    remaining = memoryview(piece)
-    while remaining:
-        remaining = remaining[out.write(remaining) :]
-
-
-def _pieces(answer: Any, part: Partial) -> Iterator[bytes]:
+def _pieces(answer: Any) -> Iterator[bytes]:
     from urllib3.exceptions import HTTPError
 
-    # Not decoded: a server may declare a .tgz as gzip encoded content.
-    stream = answer.raw.stream(_CHUNK, decode_content=False)
-    while True:
-        try:
-            piece = next(stream, b"")
-        except (HTTPError, OSError) as error:
-            raise _Interrupted("the connection broke off") from error
-        if not piece:
-            return
-        yield piece
+    try:
+        # Not decoded: a server may declare a .tgz as gzip encoded content.
+        yield from answer.raw.stream(_CHUNK, decode_content=False)
+    except (HTTPError, OSError) as error:
+        raise _Interrupted("the connection broke off") from error
 
 
 def _parse_headers(answer: Any) -> tuple[int, _FileFacts]:
@@ -249,15 +225,7 @@ def _parse_headers(answer: Any) -> tuple[int, _FileFacts]:
 
 def _same(now: _FileFacts, before: _FileFacts) -> bool:
     """Whether the headers known on both sides agree; False if there are none."""
-    known = [
-        (a, b)
-        for a, b in (
-            (now.total, before.total),
-            (now.etag, before.etag),
-            (now.modified, before.modified),
-        )
-        if a and b
-    ]
+    known = [(a, b) for a, b in zip(astuple(now), astuple(before), strict=True) if a and b]
     return bool(known) and all(a == b for a, b in known)
 
 
@@ -268,12 +236,6 @@ def _reason(error: Exception) -> str:
     return text.rpartition("): ")[2] or type(error).__name__
 
 
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CannotWrite(
-            f"{path} cannot be written ({error.strerror or error}); mend that and give the same "
-            "command again, which goes on"
-        ) from error
+def _writing(path: Path) -> AbstractContextManager[None]:
+    mend = "mend that and give the same command again, which goes on"
+    return writing(f"{path} cannot be written", mend)

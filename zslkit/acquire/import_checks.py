@@ -1,42 +1,36 @@
-"""Checks of imported data before anything is written: index base and class semantics."""
+"""Checks of imported numbers before anything is written: indices of images and of classes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.acquire.class_join import join_rows, moved_rows
-from zslkit.acquire.feature_files import TABLES, FoundArrays
-from zslkit.acquire.table_axes import Evidence, Rows, orient
-from zslkit.dataset import Index
-from zslkit.datasets.attribute_names import SHIPPED, AttributeCard, shipped_card
-from zslkit.datasets.attribute_table import read_class_table
-from zslkit.errors import DataError, UserError, did_you_mean
+from zslkit.dataset import PARTS, Index
+from zslkit.errors import DataError, did_you_mean
 
 
-@dataclass(frozen=True)
-class ClassAttributes:
-    """Class attributes of an import.
+def class_counts(labels: NDArray[Any] | None, base: int | None) -> frozenset[int]:
+    """Numbers of classes that labels (N,) may imply, if the last class has an image.
 
-    Args:
-        classes: C class names.
-        names: A attribute names.
-        values: (C, A) float32.
-        groups: Group -> attribute names.
-        notes: Notes on how they were obtained.
+    One number; two if labels may start at 0 or at 1; none if they are invalid. `base` is the first
+    index, where the format or the user states it.
     """
-
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
-    values: NDArray[np.float32]
-    groups: dict[str, list[str]]
-    notes: tuple[str, ...] = ()
+    if labels is None or not labels.size:
+        return frozenset()
+    if labels.dtype.kind == "U":
+        return frozenset({len(np.unique(labels))})
+    if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
+        return frozenset()
+    low, high = int(labels.min()), int(labels.max())
+    bases = (0,) if low == 0 else (0, 1) if base is None else (base,)
+    # Labels of which every number from 1 on occurs are taken to start at 1.
+    if low == 1 and base is None and len(np.unique(labels)) == high:
+        bases = (1,)
+    return frozenset(high + 1 - b for b in bases) if low >= 0 else frozenset()
 
 
 def from_zero(
@@ -48,18 +42,10 @@ def from_zero(
     base: int | None,
     stated: int | None,
 ) -> Index:
-    """Convert indices of images or classes to 0-based.
+    """Convert indices (N,) of `count` images or classes to 0-based.
 
-    The range decides the base if it contains 0 or `count`; otherwise `stated` or `base` does.
-
-    Args:
-        path: File, for errors.
-        what: Name of the indices, for errors.
-        numbers: (N,) indices.
-        count: Number of images or classes.
-        of: "images" or "classes", for errors.
-        base: First index according to the user.
-        stated: First index according to the format.
+    The range decides the base if it contains 0 or `count`; otherwise `stated` (by the format) or
+    `base` (by the user) does. `what` and `of` ("images", "classes") are words for errors.
 
     Raises:
         DataError: They are not such indices, contradict `base` or `stated`, or their base is
@@ -125,171 +111,40 @@ def refuse_odd(path: Path, what: str, of: str, numbers: NDArray[Any]) -> None:
             )
 
 
-def class_attributes(
-    found: FoundArrays,
-    csv: Path | None = None,
-    table: str | None = None,
-    like: str | None = None,
-    sentences: bool = False,
-    counts: frozenset[int] = frozenset(),
-    rows: Rows | None = None,
-    named: bool = False,
-) -> ClassAttributes:
-    """Class-attribute table, from the CSV if given, else from the file.
+def class_ids(
+    path: Path, raw: NDArray[Any], classes: Sequence[str], base: int | None, stated: int | None
+) -> Index:
+    """Class ids (N,) of labels that are numbers or class names."""
+    if raw.dtype.kind != "U":
+        return from_zero(path, "labels", raw, len(classes), "classes", base, stated)
+    number = {name.strip(): k for k, name in enumerate(classes)}
+    named = [str(label).strip() for label in raw]
+    if unknown := sorted(set(named) - set(number)):
+        raise DataError(
+            f"{path}: labels are names, and {len(unknown)} of them are no class of the class "
+            f"attributes ({unknown[0]!r}){did_you_mean(unknown[0], number)}"
+        )
+    return np.array([number[label] for label in named], dtype=np.int64)
 
-    Args:
-        found: Contents of the file.
-        csv: The user's own table, which has priority.
-        table: Name of the table in the file.
-        like: Shipped dataset whose attribute names and groups are used.
-        sentences: Whether the table holds sentence embeddings, whose negative numbers are valid.
-        counts: Numbers of classes that the labels may imply.
-        rows: What the rows of the file's table are, according to the user.
-        named: Whether the labels are class names, so that the order of rows does not matter.
 
-    Raises:
-        UserError: An option does not fit the file.
-        DataError: The table is missing, contradicts other data, or is ambiguous.
+def split_parts(
+    path: Path,
+    locs: Mapping[str, NDArray[Any]],
+    count: int,
+    base: int | None,
+    stated: int | None,
+) -> dict[str, Index]:
+    """0-based image indices of each part of the split.
+
+    The parts share one base, and only together need they contain the first or last image.
     """
-    if csv is not None:
-        return _from_csv(found, csv, like, counts, named)
-    if not found.tables:
-        raise DataError(
-            f"{found.path} holds no {' or '.join(TABLES)}; give class attributes with "
-            "--class-attributes FILE.csv or --split FILE.mat"
-        )
-    if named and found.classes is None:
-        raise DataError(
-            f"{found.path}: the labels are names, and nothing names the rows of "
-            f"{' or '.join(found.tables)}; save class_names with them, or give class attributes "
-            "with --class-attributes FILE.csv"
-        )
-    chosen = table or next(name for name in TABLES if name in found.tables)
-    if chosen not in found.tables:
-        raise UserError(f"{found.path} holds no {chosen}; it has {', '.join(found.tables)}")
-    values, turned = orient(
-        found.path, chosen, found.tables, _evidence(found, counts, like), rows, found.format
+    for part in PARTS:
+        refuse_odd(path, f"{part}_loc", "images", locs[part].ravel())
+    sizes = np.cumsum([locs[part].size for part in PARTS])[:-1]
+    every = np.concatenate([locs[part].ravel() for part in PARTS])
+    numbers = from_zero(
+        path, ", ".join(f"{part}_loc" for part in PARTS), every, count, "images", base, stated
     )
-    with np.errstate(over="ignore"):
-        kept = np.ascontiguousarray(values, dtype=np.float32)
-    if not np.isfinite(kept).all():
-        raise DataError(f"{found.path}: {chosen} holds a number that is not finite; mend it")
-    notes = [f"class attributes: {chosen}", *([turned] if turned else [])]
-    if not sentences and (unknown := int((kept < 0).sum())) and chosen == "original_att":
-        notes.append(f"{unknown} negative entries of {chosen} mean unknown and became 0")
-        kept = np.maximum(kept, 0)
-    classes = found.classes or tuple(f"class {k + 1}" for k in range(len(kept)))
-    if len(classes) != len(kept):
-        raise DataError(
-            f"{found.path}: {len(classes)} class names but {len(kept)} rows in {chosen}; are they "
-            "of one dataset?"
-        )
-    card = _card(like, kept.shape[1], found.attributes)
-    if found.attributes is not None and len(found.attributes) != kept.shape[1]:
-        raise DataError(
-            f"{found.path}: {len(found.attributes)} attribute names for {kept.shape[1]} "
-            f"attributes in {chosen}; are they of one dataset?"
-        )
-    if card is not None:
-        names = card.names
-    elif found.attributes is not None:
-        names = tuple(name.strip() for name in found.attributes)
-    else:
-        names = tuple(f"attribute {k + 1}" for k in range(kept.shape[1]))
-        if near := [
-            n
-            for n in SHIPPED
-            if (c := shipped_card(n)) is not None and len(c.names) == kept.shape[1]
-        ]:
-            notes.append(
-                f"the attributes have no names; if they are those of {near[0]}, --like "
-                f"{near[0].lower()} names and groups them"
-            )
-    return ClassAttributes(
-        tuple(c.strip() for c in classes), names, kept, _groups(card), tuple(notes)
-    )
-
-
-def _evidence(found: FoundArrays, counts: frozenset[int], like: str | None) -> Evidence:
-    """Facts that decide which axis of a table holds the classes."""
-    wide = (
-        len(found.attributes)
-        if found.attributes is not None
-        else None
-        if found.words is None
-        else len(found.words)
-    )
-    card = (
-        shipped_card(like.upper())
-        if wide is None and like is not None and like.upper() in SHIPPED
-        else None
-    )
-    return Evidence(
-        None if found.classes is None else len(found.classes),
-        len(card.names) if card is not None else wide,
-        counts,
-    )
-
-
-def _from_csv(
-    found: FoundArrays, csv: Path, like: str | None, counts: frozenset[int], named: bool
-) -> ClassAttributes:
-    """Class attributes from the user's CSV."""
-    read = read_class_table(csv)
-    own = {}
-    for name in found.tables:
-        with suppress(DataError):  # an unused table that is ambiguous cannot serve as a check
-            own[name] = orient(
-                found.path, name, found.tables, _evidence(found, counts, like), None, found.format
-            )[0]
-    order, notes = (
-        list(range(len(read.classes))),
-        [f"class attributes: {csv.name}, joined by the names that the labels are"],
-    )
-    if not named:
-        if found.classes is None and found.sealed:
-            raise DataError(
-                f"{found.path}: {found.sealed[0]} holds objects that are not read, and the rows "
-                f"of {csv.name} are joined by it; save it as texts, such as numpy.array(names, "
-                "dtype=str)"
-            )
-        order, notes = join_rows(csv, read, found.path, found.classes, counts, own)
-    card = _card(like, len(read.attributes), read.attributes)
-    values = read.values[order]
-    if found.words is not None and found.attributes is None:
-        for name, table in own.items():
-            if moved_rows(table.T, values.T) is not None:
-                raise DataError(
-                    f"{csv}: its columns are those of {name} in {found.path} in another order, "
-                    "and w2v_att holds a vector for each column there; sort the columns as they "
-                    "are there, or give other vectors with --words FILE"
-                )
-    return ClassAttributes(
-        tuple(read.classes[k] for k in order), read.attributes, values, _groups(card), tuple(notes)
-    )
-
-
-def _card(like: str | None, width: int, names: Sequence[str] | None = None) -> AttributeCard | None:
-    """Attribute card that the option --like names."""
-    if like is None:
-        return None
-    card = shipped_card(like.upper()) if like.upper() in SHIPPED else None
-    if card is None:
-        raise UserError(
-            "--like: zslkit brings no attribute names of "
-            f"{like!r}{did_you_mean(like, [n.lower() for n in SHIPPED])}"
-        )
-    if len(card.names) != width or (names is not None and tuple(names) != card.names):
-        raise UserError(
-            f"--like {like}: {like} has {len(card.names)} attributes of its own names, and these "
-            f"are {width}; leave it away"
-        )
-    return card
-
-
-def _groups(card: AttributeCard | None) -> dict[str, list[str]]:
-    return (
-        {}
-        if card is None
-        else {group: [card.names[c] for c in columns] for group, columns in card.groups.items()}
-    )
+    return {
+        part: np.sort(index) for part, index in zip(PARTS, np.split(numbers, sizes), strict=True)
+    }

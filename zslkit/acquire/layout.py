@@ -1,13 +1,15 @@
-"""Layout of features: which axis holds the channels, and conversion of blocks to (n, D, H, W)."""
+"""Axes of arrays in a file: channels of features, converted to (n, D, H, W), and rows of tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from zslkit.errors import DataError, UserError
@@ -22,17 +24,11 @@ _WIDEST = 4
 
 @dataclass(frozen=True)
 class Layout:
-    """Layout of the features in a file.
+    """Layout of the features in a file."""
 
-    Args:
-        shape: Shape of the features in the dataset, (N, D) or (N, D, H, W).
-        order: Axis of the channels in the file; None for pooled features.
-        tokens: Class tokens before the positions, which are not part of the maps.
-    """
-
-    shape: tuple[int, ...]
-    order: Order | None = None
-    tokens: int = 0
+    shape: tuple[int, ...]  # Shape of the features in the dataset, (N, D) or (N, D, H, W)
+    order: Order | None = None  # Axis of the channels in the file; None for pooled features
+    tokens: int = 0  # Class tokens before the positions, which are not part of the maps
 
     @property
     def key(self) -> str:
@@ -44,11 +40,11 @@ class Layout:
         """Description of how an array of this shape was read; "" if it is obvious."""
         if self.order is None or (len(shape) == 4 and self.order == "channels-first"):
             return ""
-        read = (
-            f"{self.order}: {' x '.join(map(str, shape[1:]))} was read as {self.shape[1]} channels"
-        )
         dropped = "; the first position is a class token and is left out" if self.tokens else ""
-        return f"{read} on a grid of {self.shape[2]} x {self.shape[3]}{dropped}"
+        return (
+            f"{self.order}: {' x '.join(map(str, shape[1:]))} was read as {self.shape[1]} channels "
+            f"on a grid of {self.shape[2]} x {self.shape[3]}{dropped}"
+        )
 
     def turn(self, values: Tensor) -> Tensor:
         """Convert a block (n, ...) of the file to (n, D) or contiguous (n, D, H, W)."""
@@ -66,12 +62,7 @@ def find_layout(
 ) -> Layout:
     """Find the layout of the features of `count` labels.
 
-    Args:
-        path: File, for messages.
-        stream: Features as they are in the file.
-        count: Number of labels.
-        order: One of `ORDERS` according to the user, or None.
-        form: Format of the file, as in `zslkit.acquire.feature_files.FoundArrays`.
+    `order` is one of `ORDERS` according to the user, or None; `form` is FoundArrays.format.
 
     Raises:
         DataError: The shape does not fit the labels, or is ambiguous and `order` is None.
@@ -99,7 +90,7 @@ def find_layout(
             f"{path}: the features have the shape {shape}, and neither {sizes} positions are a "
             "square, with or without a class token; save them as (N, D, H, W)"
         )
-    sure = list(_of_three(shape, readings) if len(shape) == 3 else _of_four(shape))
+    sure = _of_three(shape, readings) if len(shape) == 3 else _of_four(shape)
     if len(sure) == 1:
         return readings[sure[0]]
     options = " or ".join(f"--layout {o} ({_spelled(readings[o])})" for o in readings)
@@ -117,13 +108,13 @@ def _refuse_other_counts(path: Path, shape: tuple[int, ...], count: int, form: s
             "R, D), (N, D, H, W) or (N, H, W, D)"
         )
     if shape[0] != count and count in shape[1:]:
-        as_it_is = "an image a column" if form == "xlsa17" else "an image a row"
         # For xlsa17, columns of the file are rows of the stream.
-        seen = shape if form != "xlsa17" else shape[::-1]
-        turn = f"save them with the axis of the {count} images first"
+        seen, image = (shape[::-1], "column") if form == "xlsa17" else (shape, "row")
+        turn = f"transposed, an image a {image}"
+        if len(shape) != 2:
+            turn = f"with the axis of the {count} images first"
         raise DataError(
-            f"{path}: the features have the shape {seen} for {count} labels; "
-            + (f"save them transposed, {as_it_is}" if len(shape) == 2 else turn)
+            f"{path}: the features have the shape {seen} for {count} labels; save them {turn}"
         )
     if shape[0] != count:
         raise DataError(
@@ -157,36 +148,32 @@ def _reading(shape: tuple[int, ...], order: Order) -> Layout | None:
     return None if grid is None else Layout((n, channels, grid[0], grid[0]), order, grid[1])
 
 
-def _of_three(shape: tuple[int, ...], readings: Mapping[Order, Layout]) -> Iterator[Order]:
+def _of_three(shape: tuple[int, ...], readings: Mapping[Order, Layout]) -> list[Order]:
     """Order of the axes of (N, a, b), if only one is possible.
 
     The positions must be the only axis that is a square, and the shorter one. A longer axis may be
     a grid of unequal sides, such as 7 x 12.
     """
     _, a, b = shape
-    if len(readings) == 1:
-        longer: Order = "channels-first" if a > b else "channels-last"
-        if longer in readings and a != b:
-            yield longer
+    longer: Order = "channels-first" if a > b else "channels-last"
+    return [longer] if a != b and list(readings) == [longer] else []
 
 
-def _of_four(shape: tuple[int, ...]) -> Iterator[Order]:
+def _of_four(shape: tuple[int, ...]) -> list[Order]:
     """Order of the axes of (N, a, b, c), if only one is likely.
 
-    Likely are square sides, or many more channels than rows and columns. An order is yielded if its
+    Likely are square sides, or many more channels than rows and columns. An order is listed if its
     own reading is strong and the other is not even weak; two or no orders mean an ambiguous shape.
     """
     strong, weak = set(), set()
     for order in ORDERS:
-        d, *sides = (shape[1], *shape[2:]) if order == "channels-first" else (shape[3], *shape[1:3])
+        d, *sides = shape[1:] if order == "channels-first" else (shape[3], *shape[1:3])
         low, high = min(sides), max(sides)
         if (low == high < d) or (high <= 2 * low and d >= _WIDEST * high):
             strong.add(order)
         if low == high or (high <= _WIDEST * low and d >= high):
             weak.add(order)
-    for order in ORDERS:
-        if order in strong and not weak - {order}:
-            yield order
+    return [order for order in ORDERS if order in strong and not weak - {order}]
 
 
 def _spelled(layout: Layout) -> str:
@@ -197,3 +184,97 @@ def _spelled(layout: Layout) -> str:
 def _needs(shape: tuple[int, ...], order: str) -> str:
     axis = "the last axis" if order == "channels-first" else "the axis after the images"
     return f"positions on {axis} that are a square, with or without a class token"
+
+
+Rows = Literal["classes", "attributes"]
+
+
+class Undecided(DataError):
+    """The orientation of a table is ambiguous."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Facts about the two axes, from other data; None or empty where unknown."""
+
+    classes: int | None = None  # Number of class names
+    attributes: int | None = None  # Number of attribute names or word vectors
+    labels: frozenset[int] = frozenset()  # Numbers of classes that the labels may imply
+
+    def allows(self, classes: int, attributes: int) -> bool:
+        """Whether a table may have these axes.
+
+        Labels only set a lower limit: a class need not have an image.
+        """
+        fits = self.classes in (None, classes) and self.attributes in (None, attributes)
+        return fits and classes >= min(self.labels, default=0)
+
+
+def orient(
+    path: Path,
+    name: str,
+    tables: Mapping[str, NDArray[Any]],
+    evidence: Evidence,
+    rows: Rows | None,
+    form: str,
+) -> tuple[NDArray[Any], str]:
+    """Return the table as (C, A).
+
+    Args:
+        tables: Class-attribute tables of the file, (C, A) if it follows its format.
+        evidence: Facts about the axes, from other data.
+        rows: What the rows in the file are, according to the user.
+        form: Format of the file, as in `zslkit.acquire.feature_files.FoundArrays`.
+
+    Returns:
+        The table, and a note, "" if the table was not transposed.
+
+    Raises:
+        Undecided: The orientation is ambiguous and `rows` is None.
+        UserError: `rows` contradicts the evidence.
+    """
+    table = tables[name]
+    usual: Rows = "attributes" if form == "xlsa17" else "classes"
+    other: Rows = "classes" if form == "xlsa17" else "attributes"
+    shape = table.shape if usual == "classes" else table.shape[::-1]
+    readings = {usual: table.shape, other: table.shape[::-1]}
+    allowed = [r for r, (c, a) in readings.items() if evidence.allows(c, a)]
+    if rows is not None:
+        if allowed and rows not in allowed:
+            raise UserError(
+                f"{path}: {name} has the shape {shape}, whose rows cannot be {rows}; leave "
+                "--table-rows away"
+            )
+        found: Rows | None = rows
+    elif len(allowed) == 1:
+        found = allowed[0]
+    elif not allowed:  # the caller reports which names, vectors or labels do not fit
+        found = usual
+    else:
+        found = _by_labels(readings, evidence) or _by_norms(tables, usual, other)
+    if found is None:
+        raise Undecided(
+            f"{path}: {name} has the shape {shape}, and nothing shows whether its rows are "
+            "classes or attributes; say --table-rows classes or --table-rows attributes"
+        )
+    if found == usual:
+        return table, ""
+    return np.ascontiguousarray(table.T), (
+        f"{name} has the shape {shape}, and its rows are {found}: it was turned to "
+        f"{table.shape[1]} classes x {table.shape[0]} attributes"
+    )
+
+
+def _by_labels(readings: Mapping[Rows, tuple[int, ...]], evidence: Evidence) -> Rows | None:
+    """Orientation whose number of classes is the one that the labels imply."""
+    exact = [rows for rows, (classes, _) in readings.items() if classes in evidence.labels]
+    return exact[0] if len(exact) == 1 else None
+
+
+def _by_norms(tables: Mapping[str, NDArray[Any]], usual: Rows, other: Rows) -> Rows | None:
+    """Orientation by `att`, in which every class has length 1."""
+    if "att" not in tables:
+        return None
+    att = np.asarray(tables["att"], dtype=np.float64)
+    unit = [bool(np.allclose(np.linalg.norm(att, axis=axis), 1, atol=1e-3)) for axis in (1, 0)]
+    return None if unit[0] == unit[1] else usual if unit[0] else other

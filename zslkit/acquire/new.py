@@ -15,7 +15,7 @@ import yaml
 
 from zslkit.datasets.card import inside
 from zslkit.datasets.card_keys import read_card
-from zslkit.datasets.image_list import ImageList, read_image_list
+from zslkit.datasets.image_list import read_image_list
 from zslkit.datasets.photo_sets import empty_words, folders_of, torn_words
 from zslkit.errors import DataError, UserError
 from zslkit.readers.images import SUFFIXES
@@ -43,13 +43,7 @@ features: {{backbone: tf_efficientnet_lite0, size: 224}}
 
 @dataclass(frozen=True)
 class Draft:
-    """Card and table of an image folder.
-
-    Args:
-        card: Path of the card.
-        table: Path of the table.
-        written: Those of the two that were newly written.
-    """
+    """Card and table of an image folder, and those of the two that were newly written."""
 
     card: Path
     table: Path
@@ -67,9 +61,7 @@ def draft(
     """Write `<name>.yaml` and `<name>.csv` beside `folder`; existing files are kept.
 
     For a list of images, the table is `<name>-attributes.csv`, and the unseen classes are those of
-    its split if it has one.
-
-    The same seed and folders give the same proposal.
+    its split if it has one. The same seed and folders give the same proposal.
 
     Args:
         folder: Folder with one folder of images for each class, or a list of images.
@@ -93,7 +85,12 @@ def draft(
             return Draft(card, named or table, ())
         table = named
     photos = read_image_list(folder) if is_list else None
-    classes = _classes(folder) if photos is None else _classes_of(photos)
+    classes = _classes(folder) if photos is None else photos.classes()
+    if len(classes) < 2:
+        raise DataError(
+            f"{folder} holds photos of the one class {shown(classes[0])}, and two classes are the "
+            "least; add others"
+        )
     written = []
     if _create(table, _table_text(classes, _columns(attributes))):
         written.append(table)
@@ -105,13 +102,12 @@ def draft(
             f"proposed with seed {seed}: {len(unseen)} of {len(classes)} classes; change it as you "
             "like, but not after looking at results"
         )
+    holds = "a path and a label in each row" if is_list else "one folder of images for each class"
     text = _CARD.format(
         name=_scalar(name),
         images=_scalar(folder.name),
         table=_scalar(table.name),
-        holds="a path and a label in each row"
-        if is_list
-        else "one folder of images for each class",
+        holds=holds,
         reason=reason,
         unseen="\n".join(f"  - {_scalar(c)}" for c in unseen),
     )
@@ -121,11 +117,7 @@ def draft(
 
 
 def propose(classes: Sequence[str], share: float, seed: int) -> list[str]:
-    """Draw round(share * C) of C classes with numpy's default_rng(seed).
-
-    Returns:
-        At least one and never all classes, in the given order.
-    """
+    """Draw round(share * C) of C classes with numpy's default_rng(seed): one or more, never all."""
     count = min(max(round(share * len(classes)), 1), len(classes) - 1)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(classes))[:count])
     return [classes[k] for k in chosen]
@@ -139,7 +131,8 @@ def _classes(folder: Path) -> list[str]:
             "each class"
         )
     classes = folders_of(folder, folder)
-    if foreign := [name for name in (folder.name, *classes) if not _is_text(name)]:
+    # Bytes that are not UTF-8 are surrogates in the names that Python gives.
+    if foreign := [n for n in (folder.name, *classes) if n.encode(errors="replace").decode() != n]:
         raise DataError(
             f"The folder name {shown(foreign[0])} is not UTF-8, so that no card can hold it; "
             "rename the folder"
@@ -151,11 +144,9 @@ def _classes(folder: Path) -> list[str]:
     if len(with_images) < 2:
         deeper = next((c for c in with_images if len(folders_in(folder / c)) > 1), None)
         summary = f"; {found.note()}" if found.others else ""
-        hint = (
-            f"is {folder / deeper} the folder that is meant?"
-            if deeper is not None
-            else "put the images of each class in a folder of its own"
-        )
+        hint = "put the images of each class in a folder of its own"
+        if deeper is not None:
+            hint = f"is {folder / deeper} the folder that is meant?"
         raise DataError(
             f"{folder} holds {len(with_images)} folder{'s' if len(with_images) != 1 else ''} with "
             f"images ({', '.join(SUFFIXES[:3])}, ...){summary}, and two classes are the least; "
@@ -170,26 +161,6 @@ def _classes(folder: Path) -> list[str]:
     if empty := sorted(set(classes) - set(with_images)):
         raise DataError(empty_words(folder, empty[0], found))
     return classes
-
-
-def _classes_of(photos: ImageList) -> list[str]:
-    """Classes of a list, at least two."""
-    classes = photos.classes()
-    if len(classes) < 2:
-        raise DataError(
-            f"{photos.file} holds photos of the one class {shown(classes[0])}, and two classes are "
-            "the least; add others"
-        )
-    return classes
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file name is valid UTF-8."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _columns(attributes: Sequence[str]) -> list[str]:
@@ -219,11 +190,8 @@ def _usable(name: str) -> str:
 
 def _scalar(text: str) -> str:
     """Text as a YAML scalar, quoted where necessary."""
-    return (
-        yaml.safe_dump([text], allow_unicode=True, width=float("inf"))
-        .removeprefix("- ")
-        .rstrip("\n")
-    )
+    listed = yaml.safe_dump([text], allow_unicode=True, width=float("inf"))
+    return listed.removeprefix("- ").rstrip("\n")
 
 
 def _table_text(classes: Sequence[str], columns: Sequence[str]) -> str:

@@ -21,13 +21,7 @@ from zslkit.readers.photos import find_photos, folders_in
 
 @dataclass(frozen=True)
 class Review:
-    """Result of a review.
-
-    Args:
-        problems: Faults that make the dataset unusable.
-        remarks: Weaknesses of the data.
-        dataset: The loaded dataset if there is no fault.
-    """
+    """Faults that make a dataset unusable, or the loaded dataset and the weaknesses of its data."""
 
     problems: tuple[str, ...]
     remarks: tuple[str, ...] = ()
@@ -40,23 +34,24 @@ def review(card: Path) -> Review:
         contents = read_card(card)
         home = inside(card, "images", contents.images)
         if contents.attributes is None:
-            dataset = load_folder(card)
-            return Review((), tuple(_remarks(dataset, of_folders=home.is_dir())), dataset)
+            return _loaded(card, home)
         table = inside(card, "attributes", contents.attributes)
         attributes, rows = read_rows(table)
         unseen = unseen_names(card, contents)
     except UserError as error:
         return Review((str(error),))
     photos = _list(home, rows) if home.is_file() else _folders(home, table, rows, unseen)
-    problems = [*photos, *_cells(table, attributes, rows)]
-    if not problems:
-        try:
-            dataset = load_folder(card)
-        except UserError as error:
-            problems = [str(error)]
-        else:
-            return Review((), tuple(_remarks(dataset, of_folders=home.is_dir())), dataset)
-    return Review(tuple(problems))
+    if problems := [*photos, *_cells(table, attributes, rows)]:
+        return Review(tuple(problems))
+    return _loaded(card, home)
+
+
+def _loaded(card: Path, home: Path) -> Review:
+    try:
+        dataset = load_folder(card)
+    except UserError as error:
+        return Review((str(error),))
+    return Review((), tuple(_remarks(dataset, of_folders=home.is_dir())), dataset)
 
 
 def _list(place: Path, rows: Sequence[TableRow]) -> list[str]:
@@ -77,11 +72,9 @@ def _folders(home: Path, table: Path, rows: Sequence[TableRow], unseen: Sequence
     except OSError as error:
         return [f"the folder {home} cannot be read ({error.strerror}); check its permissions"]
     classes = [row.name for row in rows]
-    same = [clash_words("folders", folders), clash_words("classes", classes)]
+    named = ((home.name, "folders", folders), (table.name, "classes", classes))
     if problems := [
-        f"{where}: {words}"
-        for where, words in zip((home.name, table.name), same, strict=True)
-        if words
+        f"{where}: {words}" for where, kind, names in named if (words := clash_words(kind, names))
     ]:
         return problems  # ambiguous names cannot be joined
     joined = match(classes, folders)
@@ -132,12 +125,7 @@ def _cells(table: Path, attributes: Sequence[str], rows: Sequence[TableRow]) -> 
 
 
 def _remarks(dataset: Dataset, of_folders: bool) -> list[str]:
-    """Weaknesses of the data that do not make it invalid.
-
-    Args:
-        dataset: The dataset.
-        of_folders: Whether the folders of the photos are the classes.
-    """
+    """Weaknesses of the data that do not make it invalid; `of_folders`: a folder is a class."""
     table, names, seen = dataset.semantics.attributes, dataset.semantics.names, dataset.seen
     remarks = []
     if same := [names[k] for k in np.flatnonzero(np.ptp(table, axis=0) == 0)]:
@@ -161,14 +149,11 @@ def _remarks(dataset: Dataset, of_folders: bool) -> list[str]:
             remarks.append(
                 f"{other} and {name} have the same attributes and cannot be told apart by them"
             )
-    if (
-        of_folders
-        and dataset.images is not None
-        and all(dataset.images.key(i).count("/") > 1 for i in range(len(dataset.images)))
-    ):
+    images = dataset.images
+    if of_folders and images and all(images.key(i).count("/") > 1 for i in range(len(images))):
         remarks.append(
-            f"all images lie in folders within the class folders ({dataset.images.key(0)}, ...); "
-            "classes are the folders of the first level"
+            f"all images lie in folders within the class folders ({images.key(0)}, ...); classes "
+            "are the folders of the first level"
         )
     tested = set(dataset.labels[dataset.split.test_seen].tolist())
     if untested := [dataset.classes[k] for k in np.flatnonzero(seen) if k not in tested]:

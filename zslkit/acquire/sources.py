@@ -21,22 +21,15 @@ from zslkit.registry import BrokenPlugin, is_card
 def _below(path: str) -> str:
     """Check that a path is relative and stays below its folder."""
     pure = PurePosixPath(path)
-    if (
-        pure.is_absolute()
-        or not pure.parts
-        or ".." in pure.parts
-        or "\\" in path
-        or "\0" in path
-        or ":" in pure.parts[0]
-    ):
+    odd = "\\" in path or "\0" in path or ".." in pure.parts
+    if odd or pure.is_absolute() or not pure.parts or ":" in pure.parts[0]:
         raise ValueError("it is no relative path that stays below its folder")
     return pure.as_posix()
 
 
 def _url(url: str) -> str:
-    if not url.startswith(("http://", "https://")) or any(
-        c.isspace() or not c.isprintable() for c in url
-    ):
+    odd = any(c.isspace() or not c.isprintable() for c in url)
+    if odd or not url.startswith(("http://", "https://")):
         raise ValueError("it is no http:// or https:// address")
     return url
 
@@ -82,10 +75,6 @@ def shared() -> Mapping[str, Download]:
 
 def read_downloads(where: str, said: Sequence[str | Mapping[str, Any]]) -> list[Download]:
     """Parse the `downloads` of a dataset source (zslkit.dataset.DatasetSource).
-
-    Args:
-        where: Name of the source, for errors.
-        said: Its `downloads`.
 
     Raises:
         UserError: Names the item and the rule it breaks.

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from zslkit.errors import CannotWrite, DataError
-from zslkit.readers.archives import MOST_MEMBERS, Archive, Member, clean, damage, opened, refused
+from zslkit.readers.archives import (
+    MOST_MEMBERS,
+    Archive,
+    Member,
+    clean,
+    damage,
+    damaged,
+    opened,
+    refused,
+)
 from zslkit.utils.files import move
 from zslkit.utils.progress import Reporter, Silent
 
@@ -26,13 +35,7 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True)
 class Unpacked:
-    """Result of unpacking.
-
-    Args:
-        added: Number of new files.
-        kept: Number of files that existed and were kept.
-        differ: Paths of the kept files whose content differs from the archive's.
-    """
+    """Numbers of new and of kept files, and paths of kept ones that differ from the archive's."""
 
     added: int
     kept: int
@@ -54,12 +57,10 @@ def unpack(
     existing one, missing files are added and no file is replaced.
 
     Args:
-        archive: Path of the archive.
         target: Folder of the contents.
         holds: Paths by which the folder inside the archive is found.
         only: Subfolders to unpack; empty for all.
         limit: Bytes that all contents may have; by default 100 times the archive, at least 1 GiB.
-        reporter: Receives the progress.
         ready: Called when all files are unpacked beside `target` and before they are moved.
 
     Raises:
@@ -74,7 +75,7 @@ def unpack(
     with opened(archive) as content:
         members = _survey(archive, content, limit, reporter)
         chosen = _choose(archive, members, holds, only)
-        _check_room(archive, target, sum(m.size for _, m in chosen))
+        check_room(target.parent, sum(m.size for _, m in chosen), f"What is in {archive}")
         with _scratch(beside):
             _write(archive, content, chosen, beside, reporter)
             ready()
@@ -82,11 +83,7 @@ def unpack(
 
 
 def check_room(folder: Path, size: int, what: str) -> None:
-    """Check that `size` bytes fit on the disk of `folder`, which need not exist yet.
-
-    Raises:
-        CannotWrite: They do not fit.
-    """
+    """Raise CannotWrite unless `size` bytes fit on the disk of `folder`, which may not exist."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -99,17 +96,9 @@ def check_room(folder: Path, size: int, what: str) -> None:
 
 def megabytes(size: float) -> str:
     """Format bytes for people: "340 MB", "1.8 GB"."""
-    return (
-        f"{size / 1e9:.1f} GB"
-        if size >= 1e9
-        else f"{size / 1e6:.0f} MB"
-        if size >= 1e6
-        else f"{size / 1e3:.1f} kB"
-    )
-
-
-def _check_room(archive: Path, target: Path, size: int) -> None:
-    check_room(target.parent, size, f"What is in {archive}")
+    if size >= 1e9:
+        return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
 def _survey(archive: Path, content: Archive, limit: int, reporter: Reporter) -> list[Member]:
@@ -134,21 +123,16 @@ def _survey(archive: Path, content: Archive, limit: int, reporter: Reporter) -> 
 
 def _is_litter(path: PurePosixPath) -> bool:
     # macOS adds these files; "._x.jpg" would count as a photo.
-    return (
-        not path.parts
-        or "__MACOSX" in path.parts
-        or path.name.startswith("._")
-        or path.name == ".DS_Store"
-    )
+    litter = path.name.startswith("._") or path.name == ".DS_Store"
+    return not path.parts or litter or "__MACOSX" in path.parts
 
 
 def _choose(
     archive: Path, members: Sequence[Member], holds: Sequence[str], only: Sequence[str]
 ) -> list[tuple[PurePosixPath, Member]]:
-    """Members below the folder that contains all of `holds`; the shallowest of several folders.
+    """Members below the folder that contains all of `holds`, the shallowest of several folders.
 
-    Returns:
-        Pairs of the path relative to this folder and the member.
+    Each comes with its path relative to this folder.
     """
     paths = {folder for m in members for folder in (m.path, *m.path.parents)}
     first = PurePosixPath(holds[0])
@@ -212,15 +196,15 @@ def _write(
         try:
             real = (beside / path).resolve(strict=True)
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-            raise refused(
-                archive, str(member.path), f"is a link to nowhere ({member.link!r})"
-            ) from error
+            reason = f"is a link to nowhere ({member.link!r})"
+            raise refused(archive, str(member.path), reason) from error
         if not real.is_relative_to(root):
-            raise refused(
-                archive,
-                str(member.path),
-                f"is a link that leads out of its folder ({member.link!r})",
-            )
+            raise _leads_out(archive, member)
+
+
+def _leads_out(archive: Path, member: Member) -> DataError:
+    reason = f"is a link that leads out of its folder ({member.link!r})"
+    return refused(archive, str(member.path), reason)
 
 
 def _make_folder(archive: Path, folder: Path) -> None:
@@ -247,10 +231,7 @@ def _copy(archive: Path, content: Archive, member: Member, to: Path) -> None:
                 raise refused(archive, str(member.path), "is larger than it claims")
             out.write(piece)
     if done != member.size:
-        raise DataError(
-            f"The archive {archive} is damaged or cut off (in {member.path}); remove it and give "
-            "the same command again"
-        )
+        raise damaged(archive, f"in {member.path}")
 
 
 def _link(
@@ -266,31 +247,19 @@ def _link(
         raise refused(archive, str(member.path), "is a link in the way of another member")
     if member.kind == "symlink":
         if os.path.isabs(member.link) or "\0" in member.link:
-            raise refused(
-                archive,
-                str(member.path),
-                f"is a link that leads out of its folder ({member.link!r})",
-            )
+            raise _leads_out(archive, member)
         to.symlink_to(member.link)
         return
     inside = home.get(clean(archive, member.link))
     source = beside / (inside or PurePosixPath("."))
     if inside is None or not source.is_file() or source.resolve() != beside.resolve() / inside:
-        raise refused(
-            archive, str(member.path), f"is a link that leads out of its folder ({member.link!r})"
-        )
+        raise _leads_out(archive, member)
     shutil.copyfile(source, to)
 
 
 def _move_into_place(beside: Path, target: Path) -> Unpacked:
     """Move the unpacked files into place."""
-    files = [Path(folder, name) for folder, _, names in os.walk(beside) for name in names]
-    files += [
-        Path(folder, name)
-        for folder, names, _ in os.walk(beside)
-        for name in names
-        if Path(folder, name).is_symlink()
-    ]
+    files = [path for path in beside.rglob("*") if path.is_symlink() or not path.is_dir()]
     if not target.exists():
         try:
             os.rename(beside, target)

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from zslkit.errors import CannotWrite, DataError
+from zslkit.errors import DataError
+from zslkit.readers.faults import writing
 from zslkit.readers.sentence_encoder import Encoder as Encoder
 from zslkit.readers.stream import existing
 from zslkit.readers.vectors_text import look_up
 from zslkit.readers.word_vectors import Phrase, Vectors, means
-from zslkit.utils.files import parse_json, read_small, replacing, why
+from zslkit.utils.files import parse_json, read_small, replacing
 from zslkit.utils.progress import Reporter, Silent
 
 _MIB = 1 << 20
@@ -25,13 +26,7 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class TextSource:
-    """File of word vectors in text form.
-
-    Args:
-        path: The file.
-        known: Word -> vector, for the words of the phrases that the file has.
-        sha256: Digest of the file.
-    """
+    """File of word vectors in text form, and the vectors of those words of the phrases it has."""
 
     path: Path
     known: Mapping[str, Any]
@@ -52,10 +47,8 @@ class TextSource:
                 f"{path} holds a table without words; --vectors takes text such as GloVe's, or "
                 "fastText's .vec"
             )
-        done = 0
-        with (reporter or Silent()).phase(
-            f"read {path.name} (MiB)", -(-path.stat().st_size // _MIB)
-        ) as phase:
+        done, total = 0, -(-path.stat().st_size // _MIB)
+        with (reporter or Silent()).phase(f"read {path.name} (MiB)", total) as phase:
 
             def advance(count: int) -> None:
                 nonlocal done
@@ -66,20 +59,13 @@ class TextSource:
         return cls(path, found.vectors, found.sha256)
 
     def vectors(self, phrases: Sequence[Phrase]) -> Vectors:
-        """Mean vector of the words of each phrase, (A, W).
-
-        Raises:
-            DataError: Names the words without a vector.
-        """
+        """Mean vector of the words of each phrase, (A, W); a word without one raises DataError."""
         return means(phrases, self.known, self.path)
 
     def note(self) -> dict[str, Any]:
         """How the vectors are made, for the note beside them."""
-        return {
-            "method": "mean of the vectors of the words",
-            "vectors": self.path.name,
-            "sha256_of_vectors": self.sha256,
-        }
+        method = "mean of the vectors of the words"
+        return {"method": method, "vectors": self.path.name, "sha256_of_vectors": self.sha256}
 
 
 def half_made(out: Path) -> bool:
@@ -109,10 +95,7 @@ def same(out: Path, phrases: Sequence[Phrase], source: TextSource | Encoder) -> 
 def write(
     out: Path, dataset: str, phrases: Sequence[Phrase], source: TextSource | Encoder
 ) -> dict[str, Any]:
-    """Write the vectors to `out` (.npy), and a note on how they were made beside it (.json).
-
-    Returns:
-        The note.
+    """Write the vectors to `out` (.npy), and the note that is returned beside it (.json).
 
     Raises:
         DataError: A phrase has no vector; nothing is written.
@@ -131,17 +114,12 @@ def write(
             p.name: " ".join(w for w in p.words if known is None or w in known) for p in phrases
         },
     }
-    try:
+    text = json.dumps(note, indent=2, ensure_ascii=False) + "\n"
+    mend = "mend that, or name another place with --out FILE.npy"
+    with writing(f"The word vectors {out} cannot be written", mend):
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as beside, beside.open("wb") as stream:
             np.save(stream, vectors)
         with replacing(out.with_suffix(".json")) as beside:
-            beside.write_text(
-                json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
-    except OSError as error:
-        raise CannotWrite(
-            f"The word vectors {out} cannot be written ({why(error)}); mend that, or name another "
-            "place with --out FILE.npy"
-        ) from error
+            beside.write_text(text, encoding="utf-8")
     return note

@@ -14,117 +14,71 @@ from zslkit.cli import process
 from zslkit.cli.failure import State, exit_code_of, interrupted
 from zslkit.cli.lazy import LazyGroup
 from zslkit.cli.output import ReaderGone, flush
+from zslkit.cli.verb import debug_option
 from zslkit.errors import UserError
 from zslkit.utils import distributed
 
-SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+SECTIONS: Mapping[str, Mapping[str, str]] = {
     "Train and compare": {
-        "models": (
-            "zslkit.cli.plugins:models",
-            "List the installed models, or show one with its settings.",
-        ),
-        "run": ("zslkit.cli.run:run", "Train and evaluate one model on one dataset."),
-        "compare": (
-            "zslkit.cli.compare:compare",
-            "Run several models and seeds, and put them in one table.",
-        ),
-        "study": (
-            "zslkit.cli.study:study",
-            "Run all variants of a study file; write a table and a plot.",
-        ),
-        "config": (
-            "zslkit.cli.config:config",
-            "Show the settings that a run would use, and their origin.",
-        ),
+        "models": "List the installed models, or show one with its settings.",
+        "run": "Train and evaluate one model on one dataset.",
+        "compare": "Run several models and seeds, and put them in one table.",
+        "study": "Run all variants of a study file; write a table and a plot.",
+        "config": "Show the settings that a run would use, and their origin.",
     },
     "Look at results": {
-        "runs": ("zslkit.cli.runs:runs", "List the runs on disk; tag and remove them."),
-        "evaluate": (
-            "zslkit.cli.evaluate:evaluate",
-            "Compute metrics of finished runs from their stored scores.",
-        ),
-        "diff": (
-            "zslkit.cli.diff:diff",
-            "Compare two runs, from settings down to single images.",
-        ),
-        "report": ("zslkit.cli.report:report", "Write a page about finished runs for a browser."),
-        "predict": (
-            "zslkit.cli.predict:predict",
-            "Name the classes of your own photos with a trained model.",
-        ),
-        "explain": (
-            "zslkit.cli.explain:explain",
-            "Draw where a trained model looks, attribute by attribute.",
-        ),
-        "published": (
-            "zslkit.cli.published:published",
-            "List results that papers have published.",
-        ),
+        "runs": "List the runs on disk; tag and remove them.",
+        "evaluate": "Compute metrics of finished runs from their stored scores.",
+        "diff": "Compare two runs, from settings down to single images.",
+        "report": "Write a page about finished runs for a browser.",
+        "predict": "Name the classes of your own photos with a trained model.",
+        "explain": "Draw where a trained model looks, attribute by attribute.",
+        "published": "List results that papers have published.",
     },
     "Data": {
-        "datasets": ("zslkit.cli.plugins:datasets", "List the installed datasets."),
-        "data": ("zslkit.cli.data:data", "Fetch, prepare, check and describe datasets."),
+        "datasets": "List the installed datasets.",
+        "data": "Fetch, prepare, check and describe datasets.",
     },
     "Extend": {
-        "new": (
-            "zslkit.cli.new:new",
-            "Write a package with a model or a dataset of your own to start from.",
-        ),
-        "check": (
-            "zslkit.cli.conformance:check",
-            "Test a model's code against the contract.",
-        ),
-        "trackers": (
-            "zslkit.cli.plugins:trackers",
-            "List the installed trackers, which show the progress of runs.",
-        ),
+        "new": "Write a package with a model or a dataset of your own to start from.",
+        "check": "Test a model's code against the contract.",
+        "trackers": "List the installed trackers, which show the progress of runs.",
     },
     "System": {
-        "doctor": (
-            "zslkit.cli.doctor:doctor",
-            "Test this machine and installation.",
-        ),
-        "completion": (
-            "zslkit.cli.completion:completion",
-            "Print the script that completes commands in bash, zsh or fish.",
-        ),
+        "doctor": "Test this machine and installation.",
+        "completion": "Print the script that completes commands in bash, zsh or fish.",
     },
 }
-"""Section of the help -> command name -> the function that holds it, and its line in the help."""
-
+"""Section of the help -> command -> its line in the help."""
 
 COMPLETE = "_ZSLKIT_COMPLETE"
 """The variable by which a shell asks for completions."""
 
 
-@click.group(
-    cls=LazyGroup,
-    lazy={name: found for section in SECTIONS.values() for name, found in section.items()},
-    sections={title: list(section) for title, section in SECTIONS.items()},
+cli = LazyGroup(
+    package="zslkit.cli",
+    sections=SECTIONS,
+    elsewhere={name: f"plugins:{name}" for name in ("models", "datasets", "trackers")}
+    | {"check": "conformance:check"},
+    help="Train and compare generalized zero-shot learning models, reproducibly.",
     example="zslkit run --model eszsl --dataset digits\nzslkit run --help",
-    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
-@click.version_option(__version__, prog_name="zslkit", message="%(prog)s %(version)s")
-@click.pass_context
-def cli(ctx: click.Context, debug: bool) -> None:
-    """Train and compare generalized zero-shot learning models, reproducibly."""
-    ctx.obj.debug = ctx.obj.debug or debug
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+debug_option(cli)
+click.version_option(__version__, prog_name="zslkit", message="%(prog)s %(version)s")(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code.
+    """Run the command line.
 
-    0: done. 1: a failure. 2: something the user can mend. 128 and the number of the signal that
-        interrupted it: 130 is Ctrl-C.
+    Args:
+        arguments: None for those of this process, which then is the command's own: signals are
+            heard, plugins cannot write to standard output, and the process ends here, whatever
+            threads plugins have left.
 
-    arguments: None for those of this process, which then is the command's own: signals are heard,
-        plugins cannot write to standard
-    output, and the process ends here, whatever threads plugins have left. With arguments it is a
-    call like any other.
+    Returns:
+        The exit code. 0: done. 1: a failure. 2: something the user can mend. 128 and its number
+        for a signal that interrupted the command: 130 is Ctrl-C.
     """
     state = State(arguments=tuple(sys.argv[1:] if arguments is None else arguments))
     if arguments is not None:
@@ -171,7 +125,5 @@ def _answer(state: State) -> int:
     except SystemExit as error:
         # Raised by click where it answers a shell, or where nobody reads its help.
         return 0 if error.code == 0 and COMPLETE in os.environ else 1
-    except (
-        BaseException
-    ) as error:  # the last place where anything can still be told in one sentence
+    except BaseException as error:  # the last place where anything can be told in one sentence
         return exit_code_of(error, state)

@@ -14,9 +14,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from zslkit.cli.listing import DATASETS, MODELS, TRACKERS
+import click
+
+from zslkit.cli.listing import DATASETS, MODELS, TRACKERS, ListingLine
 from zslkit.registry import BrokenPlugin, Entry
 from zslkit.utils import lifeline
 
@@ -32,6 +34,19 @@ class Verdict:
     traceback: str = ""
 
 
+def checked(found: Sequence[ListingLine], debug: bool = False) -> list[ListingLine]:
+    """The lines, each with the fault that loading its entry shows. debug: tell tracebacks."""
+    verdicts = check_all([line.entry for line in found])
+    for line, verdict in zip(found, verdicts, strict=True):
+        if debug and verdict.traceback:
+            click.echo(f"{line.pick} ({line.entry.target})\n{verdict.traceback}", err=True)
+    # What loading it says is the truth; the source's text is only read.
+    return [
+        replace(line, fault=verdict.fault or line.fault)
+        for line, verdict in zip(found, verdicts, strict=True)
+    ]
+
+
 def check_all(entries: Sequence[Entry], seconds: float = SECONDS) -> list[Verdict]:
     """Load every entry in a process of its own, two at a time."""
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -39,15 +54,8 @@ def check_all(entries: Sequence[Entry], seconds: float = SECONDS) -> list[Verdic
 
 
 def _check(entry: Entry, seconds: float) -> Verdict:
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        __name__,
-        str(os.getpid()),
-        entry.point.group,
-        f"{entry.distribution}:{entry.name}",
-    ]
+    entry_of = [entry.point.group, f"{entry.distribution}:{entry.name}"]
+    command = [sys.executable, "-P", "-m", __name__, str(os.getpid()), *entry_of]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     try:
         done = subprocess.run(

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zslkit.cli.failure import tell
 from zslkit.cli.output import echo, print_json, printable, size_words
 from zslkit.errors import UnknownName, UserError
 
 if TYPE_CHECKING:
+    from zslkit.runs.folders import Run
     from zslkit.runs.inventory import InventoryItem
+
+
+def named_runs(words: Iterable[str], home: Path) -> list[Run]:
+    """The finished runs that the words name, each once; folders that are left out are told.
+
+    Args:
+        words: Run folders, folders of such, patterns, files of exported runs, and tags.
+        home: Folder of results, where tags are looked for.
+
+    Raises:
+        UnknownName: A word is none of these.
+        UserError: A word names no finished run.
+    """
+    from zslkit.runs.named import runs_named
+
+    found = [run for word in dict.fromkeys(words) for run in runs_named(word, home, tell)]
+    return list({run.folder.resolve(): run for run in found}.values())
 
 
 def chosen(
@@ -20,13 +39,9 @@ def chosen(
     tag: str | None,
     unread: list[str],
 ) -> list[InventoryItem]:
-    """The items below `home` that the options choose.
+    """The items below `home` of these models (all if empty), on these datasets, with this tag.
 
     Args:
-        home: Folder of results.
-        models: Names of models; all if empty.
-        datasets: Names of datasets; all if empty.
-        tag: A tag; None for all.
         unread: Receives a sentence for each folder that cannot be read.
 
     Raises:
@@ -34,26 +49,19 @@ def chosen(
     """
     from zslkit.runs.inventory import contents
 
-    items = contents(home, unread.append)
-    for kind, names, known in (
-        ("run of the model", models, {item.model for item in items}),
-        ("run on the dataset", datasets, {item.dataset for item in items}),
-        (
-            "run with the tag",
-            [tag] if tag is not None else [],
-            {tag for item in items for tag in item.tags},
-        ),
-    ):
-        for name in names:
-            if name not in known:
-                raise UnknownName(kind, name, known, f"The folder is {home}")
-    return [
-        item
-        for item in items
-        if (not models or item.model in models)
-        and (not datasets or item.dataset in datasets)
-        and (tag is None or tag in item.tags)
-    ]
+    found = contents(home, unread.append)
+    asked: tuple[tuple[str, Sequence[str], Callable[[InventoryItem], Sequence[str]]], ...] = (
+        ("run of the model", models, lambda item: (item.model,)),
+        ("run on the dataset", datasets, lambda item: (item.dataset,)),
+        ("run with the tag", () if tag is None else (tag,), lambda item: item.tags),
+    )
+    kept = found
+    for kind, names, of in asked:
+        known = {name for item in found for name in of(item)}
+        if missing := [name for name in names if name not in known]:
+            raise UnknownName(kind, missing[0], known, f"The folder is {home}")
+        kept = [item for item in kept if not names or set(names) & set(of(item))]
+    return kept
 
 
 def export(

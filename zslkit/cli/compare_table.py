@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,23 +25,6 @@ FORMATS = {
 }
 LAID_OUT = ("table", "markdown", "latex")
 """Formats with columns to choose and a caption; CSV and JSON hold everything."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the tables show.
-
-    Attributes:
-        form: One of FORMATS.
-        as_papers_do: Also what picking on test would give.
-        strict: Separate inductive from class-inductive rows.
-        layout: Columns and caption.
-    """
-
-    form: str
-    as_papers_do: bool
-    strict: bool
-    layout: Layout
 
 
 def format_of(form: str | None, markdown: bool, as_json: bool) -> str:
@@ -75,16 +57,22 @@ def layout_of(form: str, columns: tuple[str, ...] | None, caption: str) -> Layou
 
 
 def print_comparison(
+    form: str,
+    layout: Layout,
+    as_papers_do: bool,
+    strict: bool,
     results: Sequence[Result | Run],
-    shown: Shown,
     failed: Sequence[Mapping[str, object]] = (),
     missing: Sequence[tuple[str, int]] = (),
 ) -> int:
     """Print the table of these runs, without those whose scores contradict their record.
 
     Args:
+        form: One of FORMATS.
+        layout: Columns and caption.
+        as_papers_do: Also what picking on test would give.
+        strict: Separate inductive from class-inductive rows.
         results: The runs.
-        shown: What the table shows.
         failed: Runs that failed, for JSON.
         missing: Model and seed of runs that are not there, for JSON.
 
@@ -95,41 +83,30 @@ def print_comparison(
         Contradiction: All of them would be left out.
     """
     from zslkit.record import json_summary
-    from zslkit.report.as_data import as_json
+    from zslkit.report import as_data, export, tables, terminal
     from zslkit.report.blocks import blocks_of
 
     refused: dict[Path, str] = {}
-    blocks = blocks_of(results, shown.as_papers_do, shown.strict, refused.__setitem__)
-    if shown.form == "json":
+    blocks = blocks_of(results, as_papers_do, strict, refused.__setitem__)
+    if form == "json":
         runs = [json_summary(r.record, r.folder) for r in results if r.folder not in refused]
-        failed = [
-            *failed,
-            *(_refusal(r, refused[r.folder]) for r in results if r.folder in refused),
+        untrue = [
+            {"model": r.record.model.name, "seed": r.record.seed, "reason": refused[r.folder]}
+            for r in results
+            if r.folder in refused
         ]
         lacking = [{"model": model, "seed": seed} for model, seed in missing]
-        print_json(
-            {"blocks": as_json(blocks), "runs": runs, "failures": list(failed), "missing": lacking}
-        )
-    elif blocks:
-        _print(blocks, shown)
-    for reason in refused.values():
-        tell(f"Left out: {reason}")
-    return 2 if refused else 0
-
-
-def _refusal(run: Result | Run, reason: str) -> dict[str, object]:
-    return {"model": run.record.model.name, "seed": run.record.seed, "reason": reason}
-
-
-def _print(blocks: Sequence[Any], shown: Shown) -> None:
-    from zslkit.report import export, tables, terminal
-
-    if shown.form == "table":
-        print_table(terminal.rich_table(blocks, shown.layout))
-    elif shown.form == "csv":
+        told = {"runs": runs, "failures": [*failed, *untrue], "missing": lacking}
+        print_json({"blocks": as_data.as_json(blocks), **told})
+    elif blocks and form == "table":
+        print_table(terminal.rich_table(blocks, layout))
+    elif blocks and form == "csv":
         echo(export.as_csv(blocks).rstrip("\n"))
         for note in (note for block in blocks for note in block.notes):  # CSV has no room for them
             tell(note)
-    else:
-        write = {"markdown": tables.markdown, "latex": export.latex}[shown.form]
-        echo(write(blocks, shown.layout).rstrip("\n"))
+    elif blocks:
+        write = {"markdown": tables.markdown, "latex": export.latex}[form]
+        echo(write(blocks, layout).rstrip("\n"))
+    for reason in refused.values():
+        tell(f"Left out: {reason}")
+    return 2 if refused else 0

@@ -27,33 +27,22 @@ SECTIONS = {"features": "zslkit.config:FeatureConfig", "protocol": "zslkit.confi
 """Settings that every model has, beside its own."""
 
 
-def completer(values: Callable[[str], Iterable[str]]) -> Completer:
-    """A completer of the values that start with the incomplete word.
-
-    Args:
-        values: Gets the incomplete word and returns candidates.
-    """
+def completer(values: Callable[[str], Iterable[str]], files: bool = False) -> Completer:
+    """A completer of the values, of an incomplete word, that start with it; with `files` also of
+    the names of files."""
 
     def complete(
         ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        return [
-            CompletionItem(value) for value in values(incomplete) if value.startswith(incomplete)
-        ]
+        found = [CompletionItem(one) for one in values(incomplete) if one.startswith(incomplete)]
+        return [*found, CompletionItem(incomplete, type="file")] if files else found
 
     return complete
 
 
 def fixed(*values: str, files: bool = False) -> Completer:
     """A completer of fixed values, with `files` also of the names of files."""
-
-    def complete(
-        ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        found = [CompletionItem(value) for value in values if value.startswith(incomplete)]
-        return [*found, CompletionItem(incomplete, type="file")] if files else found
-
-    return complete
+    return completer(lambda incomplete: values, files)
 
 
 def _registered(registry: Registry) -> list[str]:
@@ -68,77 +57,86 @@ def _registered(registry: Registry) -> list[str]:
     return found
 
 
-def _named_models() -> list[str]:
-    """Targets of the models that the command line names."""
+def _named_models() -> dict[str, str]:
+    """Models that the command line names, and their targets."""
     # click does not pass on the arguments before an option that lacks its value.
-    found = []
-    for word in dict.fromkeys(os.environ.get("COMP_WORDS", "").split()):
+    found = {}
+    for word in os.environ.get("COMP_WORDS", "").split():
         with contextlib.suppress(UserError):
-            found.append(MODELS.find(word).target)
+            found[word] = MODELS.find(word).target
     return found
 
 
-def _settings(sections: Iterable[str]) -> list[str]:
-    targets: list[tuple[str, str, str | None]] = [
-        (f"{section}.", SECTIONS[section], None) for section in sections
-    ]
-    targets += [("", target, "Config") for target in _named_models()]
+def _keys(targets: Iterable[str], sections: Iterable[str]) -> list[str]:
+    """Settings of these models and of the sections, with = behind each."""
+    places: list[tuple[str, str, str | None]] = [(f"{s}.", SECTIONS[s], None) for s in sections]
     keys: list[str] = []
-    for prefix, target, attribute in targets:
+    for prefix, target, attribute in (*places, *(("", target, "Config") for target in targets)):
         with contextlib.suppress(Fault):
             keys += [f"{prefix}{key}=" for key in config_keys(target, attribute)]
     return list(dict.fromkeys(keys))
 
 
+def _settings(incomplete: str) -> list[str]:
+    """Settings, and of several models also MODEL:KEY, which is for one of them."""
+    named = _named_models()
+    model, colon, _ = incomplete.rpartition(":")
+    if colon:
+        with contextlib.suppress(UserError):
+            return [f"{model}:{key}" for key in _keys([MODELS.find(model).target], SECTIONS)]
+    alone = [f"{name}:" for name in named] if len(named) > 1 else []
+    return [*_keys(named.values(), SECTIONS), *alone]
+
+
 def _presets(incomplete: str) -> list[str]:
     found: list[str] = []
-    for target in _named_models():
+    for target in _named_models().values():
         with contextlib.suppress(Fault):
             folder, origin = facts(target).values.get("presets"), locate(target.partition(":")[0])
             if folder and origin.origin:
                 stems = {p.stem for p in (Path(origin.origin).parent / folder).glob("*.yaml")}
-                found += stems
                 # families: `zsl` is DATASET-zsl for the dataset of the run
-                found += [
-                    s.removeprefix(f"{d}-") for s in stems for d in stems if s.startswith(f"{d}-")
-                ]
+                pairs = ((stem, f"{other}-") for stem in stems for other in stems)
+                found += [*stems, *(s.removeprefix(d) for s, d in pairs if s.startswith(d))]
     return sorted(set(found))
 
 
-def _records(incomplete: str) -> list[Path]:
-    """Records of finished runs below the folder that is typed, or below ./runs."""
+def _run_folders(incomplete: str) -> list[str]:
+    """Finished runs below the folder that is typed, or below ./runs."""
     homes = {incomplete.rpartition("/")[0], "" if incomplete.startswith("/") else "runs"}
-    return sorted(
-        {
-            record
-            for home in homes
-            for depth in range(4)
-            for record in Path(home).glob("*/" * depth + "record.json")
-        }
-    )
+    found = {
+        str(record.parent)
+        for home in homes
+        for depth in range(4)
+        for record in Path(home).glob("*/" * depth + "record.json")
+    }
+    return sorted(found)
 
 
 def _tags(incomplete: str) -> list[str]:
     found: set[str] = set()
-    for record in _records("runs"):
+    for folder in _run_folders("runs"):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            found.update(map(str, json.loads((record.parent / "tags.json").read_bytes())))
+            found.update(map(str, json.loads((Path(folder) / "tags.json").read_bytes())))
     return sorted(found)
 
 
+def _listed(incomplete: str, names: Iterable[str]) -> list[str]:
+    """The names behind those of a list that is begun."""
+    begun = incomplete[: incomplete.rfind(",") + 1]
+    return [begun + name for name in names]
+
+
 def _metrics(incomplete: str) -> list[str]:
-    """Names of metrics behind those of a list that is begun."""
     from zslkit.evaluation.catalog import METRICS
 
-    begun = incomplete[: incomplete.rfind(",") + 1]
-    return [begun + name for name in ("all", *METRICS)]
+    return _listed(incomplete, ("all", *METRICS))
 
 
 def _columns(incomplete: str) -> list[str]:
-    """Words of columns behind those of a list that is begun."""
     from zslkit.report.columns import NAMES
 
-    return [incomplete[: incomplete.rfind(",") + 1] + name for name in NAMES]
+    return _listed(incomplete, NAMES)
 
 
 def _published(incomplete: str) -> list[str]:
@@ -167,15 +165,14 @@ datasets = completer(
     lambda incomplete: [*_registered(DATASETS), *(p.name for p in Path().glob("*.yaml"))]
 )
 trackers = completer(lambda incomplete: _registered(TRACKERS))
-settings = completer(lambda incomplete: _settings(SECTIONS))
-feature_settings = completer(
-    lambda incomplete: [key for key in _settings(["features"]) if key.startswith("features.")]
-)
-model_settings = completer(lambda incomplete: _settings(()))
+settings = completer(_settings)
+feature_settings = completer(lambda incomplete: _keys((), ["features"]))
+model_settings = completer(lambda incomplete: _keys(_named_models().values(), ()))
 presets = completer(_presets)
-runs = completer(lambda incomplete: [str(record.parent) for record in _records(incomplete)])
+runs = completer(_run_folders)
+runs_and_tags = completer(lambda incomplete: [*_run_folders(incomplete), *_tags(incomplete)])
 models_and_runs = completer(
-    lambda incomplete: [*_registered(MODELS), *(str(r.parent) for r in _records(incomplete))]
+    lambda incomplete: [*_registered(MODELS), *_run_folders(incomplete), *_tags(incomplete)]
 )
 columns = completer(_columns)
 tags = completer(_tags)

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
-from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import echo, print_json
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 
 SHELLS: Mapping[str, str] = {
     "bash": 'eval "$(zslkit completion bash)" in ~/.bashrc',
@@ -19,8 +18,7 @@ SHELLS: Mapping[str, str] = {
 """Shell -> how its users keep the script."""
 
 
-@click.command(
-    cls=Verb,
+@verb(
     example="\n".join(
         (
             """echo 'eval "$(zslkit completion bash)"' >> ~/.bashrc""",
@@ -30,8 +28,6 @@ SHELLS: Mapping[str, str] = {
     ),
 )
 @click.argument("shell", type=click.Choice(list(SHELLS)))
-@json_option
-@debug_option
 def completion(shell: str, as_json: bool) -> None:
     """Print the script that completes commands, options and names in SHELL.
 

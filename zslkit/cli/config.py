@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from zslkit.cli import completers
 from zslkit.cli.listing import find_names
-from zslkit.cli.options import debug_option, json_option, overrides, source_options
+from zslkit.cli.options import overrides, source_options
 from zslkit.cli.output import echo, print_columns, print_json
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 
 INPUTS = {
     "pooled": "one vector an image, of a frozen backbone",
@@ -20,20 +19,11 @@ INPUTS = {
 }
 
 
-@click.command(cls=Verb, example="zslkit config dazle digits --set train.epochs=5")
+@verb(example="zslkit config dazle digits --set train.epochs=5")
 @click.argument("model", shell_complete=completers.models)
 @click.argument("dataset", default="digits", shell_complete=completers.datasets)
 @source_options
-@json_option
-@debug_option
-def config(
-    model: str,
-    dataset: str,
-    data_root: Path,
-    settings: tuple[str, ...],
-    as_json: bool,
-    **chosen: Any,
-) -> None:
+def config(model: str, dataset: str, as_json: bool, **options: Any) -> None:
     """Show the settings that a run of MODEL on DATASET would use, and where each value comes from.
 
     Give the options that you would give to zslkit run; nothing is trained.
@@ -43,13 +33,7 @@ def config(
     from zslkit.config.wording import shown
     from zslkit.runs import api
 
-    given: dict[str, Any] = {
-        "data_root": data_root,
-        "settings": settings,
-        "config": chosen.pop("config"),
-        "preset": chosen.pop("preset"),
-        "overrides": overrides(**chosen),
-    }
+    given = {"overrides": overrides(options), **options}
     resolved = api.resolve(model, dataset, **given)
     kind, looked = api.resolve_input(model, dataset, **given)
     rows = [
@@ -57,17 +41,10 @@ def config(
         for key, value in flat(resolved.values).items()
     ]
     if as_json:
-        print_json(
-            {
-                "settings": {key: {"value": value, "from": origin} for key, value, origin in rows},
-                "input": kind,
-            }
-        )
-    else:
-        print_columns(
-            ("setting", "value", "from"),
-            [(key, shown(value), origin) for key, value, origin in rows],
-        )
-        echo()
-        where = "" if looked else f", if {dataset} has images: its data is not here"
-        echo(f"input: {kind} ({INPUTS[kind]}){where}")
+        settings = {key: {"value": value, "from": origin} for key, value, origin in rows}
+        print_json({"settings": settings, "input": kind})
+        return
+    shown_rows = [(key, shown(value), origin) for key, value, origin in rows]
+    print_columns(("setting", "value", "from"), shown_rows)
+    where = "" if looked else f", if {dataset} has images: its data is not here"
+    echo(f"\ninput: {kind} ({INPUTS[kind]}){where}")

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
 
 import click
 
 from zslkit.cli import completers
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import MODELS
-from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 
-if TYPE_CHECKING:
-    from zslkit.registry import Entry
-    from zslkit.testing import Check, CheckResult
-
-
-@click.command(
-    cls=Verb, example="zslkit check eszsl\nzslkit check eszsl --only same_seed_same_model"
+check_option = partial(
+    click.option, metavar="CHECK", multiple=True, shell_complete=completers.checks
 )
+
+
+@verb(example="zslkit check eszsl\nzslkit check eszsl --only same_seed_same_model")
 @click.argument("name", required=False, shell_complete=completers.models)
-@click.option(
-    "--only",
-    metavar="CHECK",
-    multiple=True,
-    shell_complete=completers.checks,
-    help="Run only this check; may be repeated.",
-)
-@click.option(
-    "--skip",
-    metavar="CHECK",
-    multiple=True,
-    shell_complete=completers.checks,
-    help="Leave this check out; may be repeated.",
-)
+@check_option("--only", help="Run only this check; may be repeated.")
+@check_option("--skip", help="Leave this check out; may be repeated.")
 @click.option(
     "--set",
     "settings",
@@ -45,8 +29,6 @@ if TYPE_CHECKING:
     shell_complete=completers.model_settings,
     help="One setting of the model, over those of the checks' short training; may be repeated.",
 )
-@json_option
-@debug_option
 @click.pass_obj
 def check(
     state: State,
@@ -64,16 +46,23 @@ def check(
     test this machine, zslkit doctor; to test the files of a dataset, zslkit data verify.
     A check is skipped until those that it builds on pass. Exit code 1 if any fails.
     """
-    entry = (
-        MODELS.find(name) if name is not None else None
-    )  # a name that nothing answers to costs no import
+    # A name that nothing answers to costs no import.
+    entry = MODELS.find(name) if name is not None else None
     from zslkit.config.merge import parse_set
     from zslkit.testing import check_model
     from zslkit.testing.conformance import chosen
     from zslkit.utils.progress import reporter_for
 
     if entry is None or name is None:
-        _print_checks(chosen(only, skip), as_json)
+        checks = chosen(only, skip)
+        if as_json:
+            told = [
+                {"name": c.name, "reason": c.reason, "hint": c.hint, "after": list(c.after)}
+                for c in checks
+            ]
+            print_json({"checks": told})
+        else:
+            print_columns(("check", "why it matters"), [(c.name, c.reason) for c in checks])
         return 0
     results = check_model(
         name,
@@ -87,50 +76,16 @@ def check(
         for result in results:
             if result.traceback:
                 click.echo(f"{result.check}\n{result.traceback}", err=True)
-    _print_results(entry, results, as_json)
+    if as_json:
+        keys = ("check", "status", "message", "reason", "hint")
+        told = [{key: getattr(r, key) for key in keys} for r in results]
+        facts = {"model": entry.name, "distribution": entry.distribution, "version": entry.version}
+        print_json({**facts, "passed": not any(r.failed for r in results), "results": told})
+    else:
+        mend = [f". To mend it: {r.hint}" if r.failed and r.hint else "" for r in results]
+        rows = [(r.check, r.status, r.message + m) for r, m in zip(results, mend, strict=True)]
+        print_columns(("check", "verdict", "what it says"), rows)
     if bad := [result.check for result in results if result.failed]:
         tell(f"{name} fails {len(bad)} of {len(results)} checks: {', '.join(bad)}")
         return 1
     return 0
-
-
-def _print_checks(checks: Sequence[Check], as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "checks": [
-                    {"name": c.name, "reason": c.reason, "hint": c.hint, "after": list(c.after)}
-                    for c in checks
-                ]
-            }
-        )
-    else:
-        print_columns(("check", "why it matters"), [(c.name, c.reason) for c in checks])
-
-
-def _print_results(entry: Entry, results: Sequence[CheckResult], as_json: bool) -> None:
-    if as_json:
-        told = [
-            {
-                "check": r.check,
-                "status": r.status,
-                "message": r.message,
-                "reason": r.reason,
-                "hint": r.hint,
-            }
-            for r in results
-        ]
-        facts = {"model": entry.name, "distribution": entry.distribution, "version": entry.version}
-        print_json({**facts, "passed": not any(r.failed for r in results), "results": told})
-        return
-    print_columns(
-        ("check", "verdict", "what it says"), [(r.check, r.status, _words(r)) for r in results]
-    )
-
-
-def _words(result: CheckResult) -> str:
-    return (
-        f"{result.message}. To mend it: {result.hint}"
-        if result.failed and result.hint
-        else result.message
-    )

@@ -73,25 +73,17 @@ def settings(
     """The keys of a configuration class, sections opened. standing: an instance whose values are
     the defaults."""
     for name, field in kind.model_fields.items():
-        default = (
-            getattr(standing, name)
-            if standing is not None
-            else field.get_default(call_default_factory=True)
-        )
+        if standing is not None:
+            default = getattr(standing, name)
+        else:
+            default = field.get_default(call_default_factory=True)
         if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
-            yield from settings(
-                field.annotation,
-                f"{prefix}{name}.",
-                default if isinstance(default, Config) else None,
-            )
+            inner = default if isinstance(default, Config) else None
+            yield from settings(field.annotation, f"{prefix}{name}.", inner)
             continue
         given = None if default is PydanticUndefined else default
         rules = ["required"] if default is PydanticUndefined else []
         rules += [text for item in field.metadata if (text := rule_of(item))]
-        yield SettingHelp(
-            prefix + name,
-            type_name(field.annotation),
-            given,
-            ", ".join(rules),
-            field.description or "",
-        )
+        kind_of = type_name(field.annotation)
+        about = field.description or ""
+        yield SettingHelp(prefix + name, kind_of, given, ", ".join(rules), about)

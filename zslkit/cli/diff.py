@@ -4,16 +4,14 @@ changed."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from zslkit.cli import completers
 from zslkit.cli.failure import tell
-from zslkit.cli.options import PLACE, debug_option, json_option
-from zslkit.cli.output import echo, print_columns, print_json, printable
-from zslkit.cli.verb import Verb
+from zslkit.cli.options import path_option, run_argument
+from zslkit.cli.output import check_picture, echo, print_columns, print_json, printable
+from zslkit.cli.verb import verb
 from zslkit.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -25,28 +23,19 @@ SHOWN = 10
 """Classes and images that are shown; --json holds all."""
 
 
-@click.command(
-    cls=Verb,
+@verb(
     example="zslkit diff runs/digits/eszsl/seed1-*/ runs/digits/eszsl/seed2-*/",
     formerly={"--sheet": "--out"},
 )
-@click.argument("first", metavar="RUN_A", type=PLACE, shell_complete=completers.runs)
-@click.argument("second", metavar="RUN_B", type=PLACE, shell_complete=completers.runs)
-@click.option(
-    "--data-root",
-    type=PLACE,
-    metavar="DIR",
-    help="Folder of the data, or the card FILE.yaml: to name the images.",
-)
-@click.option(
+@run_argument("first", "RUN_A")
+@run_argument("second", "RUN_B")
+@path_option("--data-root", help="Folder of the data, or the card FILE.yaml: to name the images.")
+@path_option(
     "--out",
     "sheet",
-    type=PLACE,
     metavar="FILE.png",
     help="Draw the images whose answer changed into this file.",
 )
-@json_option
-@debug_option
 def diff(
     first: Path, second: Path, data_root: Path | None, sheet: Path | None, as_json: bool
 ) -> None:
@@ -58,12 +47,8 @@ def diff(
     from zslkit.runs.figures import Contradiction
     from zslkit.runs.folders import load_run
 
-    if sheet is not None and (
-        sheet.suffix.lower() != ".png" or not sheet.parent.is_dir() or sheet.is_dir()
-    ):
-        raise UserError(
-            f"--out {sheet} is no .png in a folder that exists; name a file like flips.png"
-        )
+    if sheet is not None:
+        check_picture(sheet, "flips.png")
     a, b = load_run(first), load_run(second)
     found = difference.causes(a.record, b.record)
     dataset = _dataset(a, data_root, sheet)
@@ -74,11 +59,22 @@ def diff(
         if sheet is not None or isinstance(error, Contradiction):
             raise
         outcome, why = None, str(error)
-    if outcome is not None and sheet is not None and dataset is not None and outcome.flips:
+    drawn = None
+    if sheet is not None and dataset is not None and outcome is not None and outcome.flips:
         _draw(dataset, outcome.flips, sheet)
-    drawn = str(sheet) if sheet is not None and outcome is not None and outcome.flips else None
+        drawn = str(sheet)
     if as_json:
-        print_json(_data(a, b, found, outcome, why, drawn))
+        print_json(
+            {
+                "a": str(a.folder),
+                "b": str(b.folder),
+                "differs": {key: {"a": x, "b": y} for key, (x, y) in found.items()},
+                "metrics": {"a": a.record.metrics.model_dump(), "b": b.record.metrics.model_dump()},
+                "not_paired": why or None,
+                "sheet": drawn,
+                **({} if outcome is None else _data(outcome)),
+            }
+        )
         return
     _print_causes(a, b, found)
     if outcome is not None:
@@ -116,14 +112,9 @@ def _draw(dataset: Dataset, flips: Sequence[Flip], sheet: Path) -> None:
     if len(flips) > MOST:
         tell(f"{len(flips)} answers changed, and {sheet} shows the first {MOST}; --json names all")
         flips = flips[:MOST]
-    parts = (
-        (
-            images.open(image_of(dataset, f.part, f.index)),
-            (f"{f.outcome}: {f.label}", f"A {f.a}", f"B {f.b}"),
-        )
-        for f in flips
-    )
-    save_sheet(parts, len(flips), sheet)
+    opened = (images.open(image_of(dataset, f.part, f.index)) for f in flips)
+    texts = ((f"{f.outcome}: {f.label}", f"A {f.a}", f"B {f.b}") for f in flips)
+    save_sheet(zip(opened, texts, strict=True), len(flips), sheet)
 
 
 def _print_causes(a: Run, b: Run, found: Mapping[str, tuple[Any, Any]]) -> None:
@@ -132,9 +123,11 @@ def _print_causes(a: Run, b: Run, found: Mapping[str, tuple[Any, Any]]) -> None:
     if not found:
         echo("Settings, environment and data are the same.")
         return
-    print_columns(
-        ("what differs", "A", "B"), [(key, _shown(x), _shown(y)) for key, (x, y) in found.items()]
-    )
+    rows = [
+        (key, *("-" if value is None else str(value) for value in pair))
+        for key, pair in found.items()
+    ]
+    print_columns(("what differs", "A", "B"), rows)
 
 
 def _print_outcome(a: Run, b: Run, outcome: RunOutcome) -> None:
@@ -142,11 +135,9 @@ def _print_outcome(a: Run, b: Run, outcome: RunOutcome) -> None:
     echo("")
     rows = []
     for name, d in outcome.figures.items():
-        values = [f"{getattr(m, name):.1f}" for m in records]
-        i = d.interval
-        rows.append(
-            (name, *values, f"{i.value:+.1f}", f"[{i.low:+.1f}, {i.high:+.1f}]", f"{d.p:.2g}")
-        )
+        values, i = [f"{getattr(m, name):.1f}" for m in records], d.interval
+        difference = f"{i.value:+.1f}", f"[{i.low:+.1f}, {i.high:+.1f}]"
+        rows.append((name, *values, *difference, f"{d.p:.2g}"))
     print_columns(("", "A", "B", "B - A", "95 % interval", "p"), rows)
     images = outcome.images
     echo(
@@ -159,50 +150,24 @@ def _print_outcome(a: Run, b: Run, outcome: RunOutcome) -> None:
         print_columns(("class", "points"), changed[:SHOWN])
     echo(f"\n{len(outcome.flips)} images are answered otherwise{_rest(outcome.flips)}")
     if outcome.flips:
-        print_columns(
-            ("set", "index", "outcome", "true class", "A", "B", "image"),
-            [
-                (f.part, str(f.index), f.outcome, f.label, f.a, f.b, f.key or "-")
-                for f in outcome.flips[:SHOWN]
-            ],
-        )
+        flips = [
+            (f.part, str(f.index), f.outcome, f.label, f.a, f.b, f.key or "-")
+            for f in outcome.flips[:SHOWN]
+        ]
+        print_columns(("set", "index", "outcome", "true class", "A", "B", "image"), flips)
 
 
 def _rest(items: Sequence[object]) -> str:
     return f"; {SHOWN} are shown, --json holds all" if len(items) > SHOWN else ""
 
 
-def _shown(value: Any) -> str:
-    return "-" if value is None else str(value)
-
-
-def _data(
-    a: Run,
-    b: Run,
-    found: Mapping[str, tuple[Any, Any]],
-    outcome: RunOutcome | None,
-    why: str,
-    sheet: str | None,
-) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    said: dict[str, Any] = {
-        "a": str(a.folder),
-        "b": str(b.folder),
-        "differs": {key: {"a": x, "b": y} for key, (x, y) in found.items()},
-        "metrics": {"a": a.record.metrics.model_dump(), "b": b.record.metrics.model_dump()},
-        "not_paired": why or None,
-        "sheet": sheet,
-    }
-    if outcome is not None:
-        said["difference"] = {
+def _data(outcome: RunOutcome) -> dict[str, Any]:
+    images = outcome.images
+    return {
+        "difference": {
             name: {**asdict(d.interval), "p": d.p} for name, d in outcome.figures.items()
-        }
-        said["unseen_images"] = {
-            "only_a": outcome.images.only_b,
-            "only_b": outcome.images.only_a,
-            "p": outcome.images.p,
-        }
-        said["per_class"] = dict(outcome.per_class)
-        said["flips"] = [{**asdict(flip), "outcome": flip.outcome} for flip in outcome.flips]
-    return said
+        },
+        "unseen_images": {"only_a": images.only_b, "only_b": images.only_a, "p": images.p},
+        "per_class": dict(outcome.per_class),
+        "flips": [{**asdict(flip), "outcome": flip.outcome} for flip in outcome.flips],
+    }

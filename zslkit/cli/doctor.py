@@ -8,32 +8,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from zslkit.cli import machine
+from zslkit.cli.check import checked
 from zslkit.cli.failure import tell
 from zslkit.cli.listing import DATASETS, MODELS, TRACKERS, ListingLine, contract_rule, lines
-from zslkit.cli.machine import Finding
-from zslkit.cli.options import data_root_option, debug_option, json_option
+from zslkit.cli.machine import Finding, fault, note, ok
+from zslkit.cli.options import data_root_option, flag
 from zslkit.cli.output import print_columns, print_json, size_words
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 
 if TYPE_CHECKING:
     from zslkit.dataset import DatasetSource
 
 
-@click.command(cls=Verb, example="zslkit doctor --quick")
+@verb(example="zslkit doctor --quick")
 @data_root_option
-@click.option("--quick", is_flag=True, help="Read the plugins' sources only; import none of them.")
-@json_option
-@debug_option
+@flag("--quick", "Read the plugins' sources only; import none of them.")
 def doctor(data_root: Path, quick: bool, as_json: bool) -> int:
     """Test this machine and installation: Python, devices, plugins, data, disk. Changes nothing.
 
     Use it after installing, or when something fails. It imports every plugin, as zslkit models
     --check does; to test one model's code, use zslkit check; one dataset's files, zslkit data
-    verify.
-    Exit code 1 if something that must work does not; a note is something missing or slow.
+    verify. Exit code 1 if something that must work does not; a note is something missing or slow.
     """
     from zslkit.utils.progress import reporter_for
 
@@ -42,15 +38,13 @@ def doctor(data_root: Path, quick: bool, as_json: bool) -> int:
     if not any(f.verdict == "fault" for f in found):
         with reporter.phase("torch and timm"):
             found += [*machine.torch_works(), *machine.timm_works()]
-        with reporter.phase(
-            "models and datasets"
-            if quick
-            else "load every model and dataset in a process of its own"
-        ):
-            checked = _checked(quick)
-            found += _plugins(checked)
+        own = "load every model and dataset in a process of its own"
+        with reporter.phase("models and datasets" if quick else own):
+            listed = [*lines(MODELS, contract_rule), *lines(DATASETS), *lines(TRACKERS)]
+            listed = listed if quick else checked(listed)  # some faults stay hidden without it
+            found += _plugins(listed)
         with reporter.phase("data and disk"):
-            sources = list(_sources(checked, quick))
+            sources = list(_sources(listed, quick))
             found += [*_data(data_root, sources), *_disk(data_root, sources)]
     faults = sum(f.verdict == "fault" for f in found)
     if as_json:
@@ -59,99 +53,58 @@ def doctor(data_root: Path, quick: bool, as_json: bool) -> int:
     rows = [(f.name, f.verdict, f"{f.text}{f'. {f.advice}' if f.advice else ''}") for f in found]
     print_columns(("what", "verdict", "found, and what to do"), rows)
     notes = sum(f.verdict == "note" for f in found)
-    tell(
-        f"{f'{faults} things do not work' if faults else 'Everything that must work works'}; "
-        f"{notes} notes"
-    )
+    verdict = f"{faults} things do not work" if faults else "Everything that must work works"
+    tell(f"{verdict}; {notes} notes")
     return int(faults > 0)
 
 
-def _checked(quick: bool) -> list[tuple[ListingLine, str]]:
-    """Every model, dataset and tracker with its fault, "" for none. quick: imports none, so that
-    some faults stay hidden."""
-    found = [*lines(MODELS, contract_rule), *lines(DATASETS), *lines(TRACKERS)]
-    if quick:
-        return [(line, line.fault) for line in found]
-    from zslkit.cli.check import check_all
-
-    verdicts = check_all([line.entry for line in found])
-    return [
-        (line, line.fault or verdict.fault) for line, verdict in zip(found, verdicts, strict=True)
-    ]
-
-
-def _plugins(checked: Sequence[tuple[ListingLine, str]]) -> Iterator[Finding]:
-    needed = [(line, fault) for line, fault in checked if line.entry.point.group != TRACKERS.group]
-    good = [line.entry.name for line, fault in needed if not fault]
-    yield Finding(
-        "models, datasets",
-        "ok" if good else "fault",
-        f"{len(good)} of {len(needed)} can be used: {', '.join(good)}",
-    )
-    for line, fault in checked:
-        if fault:
-            yield _broken(line, fault)
+def _plugins(found: Sequence[ListingLine]) -> Iterator[Finding]:
+    needed = [line for line in found if line.entry.point.group != TRACKERS.group]
+    good = [line.entry.name for line in needed if not line.fault]
+    text = f"{len(good)} of {len(needed)} can be used: {', '.join(good)}"
+    yield Finding("models, datasets", "ok" if good else "fault", text)
+    for line in found:
+        # Entries of this project must work; a stranger's broken package is that package's affair.
+        text = f"cannot be used ({line.entry.target}): {line.fault}"
+        if line.fault and line.entry.built_in:
+            yield fault(line.pick, text, "Install zslkit again")
+        elif line.fault:
+            mend = f"Mend or uninstall {line.entry.distribution}; everything else works without it"
+            yield note(line.pick, text, mend)
         elif line.remark:
-            yield Finding(line.pick, "note", line.remark)
+            yield note(line.pick, line.remark)
 
 
-def _sources(
-    checked: Sequence[tuple[ListingLine, str]], quick: bool
-) -> Iterator[tuple[str, DatasetSource]]:
+def _sources(found: Sequence[ListingLine], quick: bool) -> Iterator[tuple[str, DatasetSource]]:
     """The datasets that load, by name. A stranger's is imported here only after it was tried in a
     process of its own."""
-    for line, fault in checked:
-        if (
-            line.entry.point.group == DATASETS.group
-            and not fault
-            and (line.entry.built_in or not quick)
-        ):
-            with suppress(
-                Exception
-            ):  # it loaded before; what it does now is told by whoever uses it
+    for line in found:
+        tried = line.entry.built_in or not quick
+        if line.entry.point.group == DATASETS.group and not line.fault and tried:
+            with suppress(Exception):  # it loaded before; whoever uses it tells what it does now
                 yield line.entry.name, DATASETS.load(line.pick)[1]()
-
-
-def _broken(line: ListingLine, fault: str) -> Finding:
-    # Entries of this project must work; a stranger's broken package is that package's affair.
-    text = f"cannot be used ({line.entry.target}): {fault}"
-    if line.entry.built_in:
-        return Finding(line.pick, "fault", text, "Install zslkit again")
-    return Finding(
-        line.pick,
-        "note",
-        text,
-        f"Mend or uninstall {line.entry.distribution}; everything else works without it",
-    )
 
 
 def _data(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[Finding]:
     from zslkit.cli.data.places import look
 
     if not root.is_dir():
-        yield Finding(
+        yield note(
             "data",
-            "note",
             f"there is no folder {root}",
             "Say where the data is with --data-root; digits needs none",
         )
     for name, source in sources:
         places = look(source.looks_for(root), measure=False)
-        there, missing = (
-            [p.what for p in places if p.there],
-            [p.what for p in places if not p.there],
-        )
+        there = ", ".join(p.what for p in places if p.there)
+        missing = ", ".join(p.what for p in places if not p.there)
         if not places:
-            yield Finding(f"data: {name}", "ok", "needs no files, as far as it says")
+            yield ok(f"data: {name}", "needs no files, as far as it says")
         elif not missing:
-            yield Finding(f"data: {name}", "ok", f"found: {', '.join(there)}")
+            yield ok(f"data: {name}", f"found: {there}")
         else:
-            text = f"missing: {', '.join(missing)}" + (
-                f"; found: {', '.join(there)}" if there else ""
-            )
-            yield Finding(
-                f"data: {name}", "note", text, f"zslkit data info {name} says where each goes"
-            )
+            text = f"missing: {missing}{f'; found: {there}' if there else ''}"
+            yield note(f"data: {name}", text, f"zslkit data info {name} says where each goes")
 
 
 def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[Finding]:
@@ -161,16 +114,13 @@ def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[
     cache = cache_root()
     held = contents(cache)
     free, writable = machine.room(cache)
-    text = (
-        f"{cache}: {len(held)} items, {size_words(sum(i.size for i in held))}; "
-        f"{size_words(free)} free"
-    )
+    size = size_words(sum(i.size for i in held))
+    text = f"{cache}: {len(held)} items, {size}; {size_words(free)} free"
     if writable:
-        yield Finding("cache", "ok", text)
+        yield ok("cache", text)
     else:
-        yield Finding(
+        yield fault(
             "cache",
-            "fault",
             f"{text}; it cannot be written",
             "Set ZSLKIT_CACHE to a folder that can be written",
         )
@@ -182,16 +132,15 @@ def _disk(root: Path, sources: Sequence[tuple[str, DatasetSource]]) -> Iterator[
             continue
         text = f"{size_words(need)} for {text}, {size_words(free)} free"
         if any(item.kind == "store" and belongs(item.name, name) for item in held):
-            yield Finding(f"disk: {name}", "ok", f"{text}; a store is there already")
+            yield ok(f"disk: {name}", f"{text}; a store is there already")
         elif need > free:
-            yield Finding(
+            yield note(
                 f"disk: {name}",
-                "note",
                 text,
                 "Make room (zslkit data clean), or set ZSLKIT_CACHE to a larger disk",
             )
         else:
-            yield Finding(f"disk: {name}", "ok", text)
+            yield ok(f"disk: {name}", text)
 
 
 def _need(name: str, source: DatasetSource) -> tuple[int | None, str]:
@@ -199,12 +148,10 @@ def _need(name: str, source: DatasetSource) -> tuple[int | None, str]:
     image size are not known."""
     from zslkit.config import FeatureConfig, build
     from zslkit.config.merge import Settings
-    from zslkit.features.needs import store_bytes
+    from zslkit.features.extract import store_bytes
 
     config = build(FeatureConfig, Settings(dict(source.defaults)), name)
-    if "images" not in source.counts or config.size is None:
-        return None, ""
-    if config.size == "own":
+    if "images" not in source.counts or config.size is None or config.size == "own":
         return None, ""
     height, width = (config.size, config.size) if isinstance(config.size, int) else config.size
     need = store_bytes(source.counts["images"], config, height, width)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from zslkit.cli import completers
+from zslkit.cli.chosen_runs import named_runs
 from zslkit.cli.failure import tell
 from zslkit.cli.numbers import AnyReal
-from zslkit.cli.options import PLACE, debug_option, json_option
+from zslkit.cli.options import flag, runs_option
 from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.cli.present import FIGURES
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
+from zslkit.errors import DataError
 
 if TYPE_CHECKING:
     from zslkit.evaluation.catalog import Metric, Subject
@@ -28,17 +31,11 @@ ROWS = 11
 """Points of a curve and lines of a table that are shown; --json holds all."""
 
 
-@click.command(
-    cls=Verb, example="zslkit evaluate runs/digits/eszsl/seed0-*/ --metrics H,AUSUC,top-5"
-)
+@verb(example="zslkit evaluate runs/digits/eszsl/seed0-*/ --metrics H,AUSUC,top-5")
 @click.argument(
-    "folders",
-    metavar="RUN...",
-    nargs=-1,
-    required=True,
-    type=PLACE,
-    shell_complete=completers.runs,
+    "words", metavar="RUN...", nargs=-1, required=True, shell_complete=completers.runs_and_tags
 )
+@runs_option
 @click.option(
     "--gamma",
     type=AnyReal(),
@@ -53,13 +50,10 @@ ROWS = 11
     "meaning; top-K: right within the K likeliest classes; confusion: the confusion table, which "
     "--json shows only by this name.",
 )
-@click.option(
-    "--per-class", is_flag=True, help="Show the accuracy of every class too; needs --json."
-)
-@json_option
-@debug_option
+@flag("--per-class", "Show the accuracy of every class too; needs --json.")
 def evaluate(
-    folders: tuple[Path, ...],
+    words: tuple[str, ...],
+    home: Path,
     gamma: float | None,
     metrics: str | None,
     per_class: bool,
@@ -67,10 +61,12 @@ def evaluate(
 ) -> None:
     """Compute metrics of each finished run RUN from its stored scores. Nothing is trained.
 
-    Leave --gamma away for a result: a value of your own was not picked on validation, and the
-    table says so.
+    A RUN is a run folder, a folder of such, a pattern in quotes, a tag, or a file of zslkit runs
+    --export. Leave --gamma away for a result: a value of your own was not picked on validation, and
+    the table says so.
     """
     from zslkit.evaluation.catalog import METRICS, chosen
+    from zslkit.report.comparability import Comparability, differing
 
     if per_class and not as_json:
         raise click.UsageError("--per-class goes with --json")
@@ -78,127 +74,85 @@ def evaluate(
     wanted = chosen(names) if metrics is not None else [m for m in METRICS.values() if not m.large]
     if as_json and TABLE not in (name.strip().lower() for name in names):
         wanted = [metric for metric in wanted if metric.name != TABLE]
-    measured = [_measured(folder, gamma) for folder in folders]
-    apart = _tell_apart([run for run, _ in measured])
+    measured = [Measured.of(run, gamma) for run in named_runs(words, home)]
+    # Runs of several datasets by dataset.
+    apart = differing([Comparability.of(one.run.record) for one in measured])
+    for sentence in apart:
+        tell(sentence)
     if as_json:
-        print_json(
-            {
-                "runs": [
-                    _data(run, subject, wanted, gamma is not None, per_class)
-                    for run, subject in measured
-                ],
-                "not_comparable": apart,
-            }
-        )
+        runs = [_data(one, wanted, per_class) for one in measured]
+        print_json({"runs": runs, "not_comparable": apart})
     elif metrics is not None:
-        for k, (run, subject) in enumerate(measured):
-            echo(
-                "\n" * (k > 0)
-                + printable(
-                    f"{_name(run)}, gamma {_gamma(run, subject, gamma is not None)}, {run.folder}"
-                )
-            )
-            echo(printable(f"made: {', '.join(_made(run, gamma is not None).every_word)}"))
-            _print_metrics(subject, wanted)
+        for k, one in enumerate(measured):
+            record = one.run.record
+            name = f"{record.model.name} on {record.dataset.name}, seed {record.seed}"
+            echo("\n" * (k > 0) + printable(f"{name}, gamma {one.gamma}, {one.run.folder}"))
+            echo(printable(f"made: {', '.join(one.made.every_word)}"))
+            _print_metrics(one.subject, wanted)
     else:
         header = ("model", "dataset", "seed", *FIGURES, "gamma", "made", "run")
-        print_columns(
-            header, [_cells(run, subject, gamma is not None) for run, subject in measured]
-        )
+        print_columns(header, [_cells(one) for one in measured])
 
 
-def _tell_apart(runs: Sequence[Run]) -> list[str]:
-    """Say in which points runs that stand in one table must not be compared; runs of several
-    datasets by dataset."""
-    from zslkit.report.comparability import Comparability, differing
+@dataclass(frozen=True)
+class Measured:
+    """A run and its metrics; own: under a gamma of the user's."""
 
-    said = differing([Comparability.of(run.record) for run in runs])
-    for sentence in said:
-        tell(sentence)
-    return said
+    run: Run
+    subject: Subject
+    own: bool
 
+    @classmethod
+    def of(cls, run: Run, gamma: float | None) -> Measured:
+        """gamma: the user's. Raises DataError."""
+        from zslkit.evaluation.catalog import Subject
+        from zslkit.evaluation.sets import checked_sets
+        from zslkit.runs.figures import check_figures
 
-def _measured(folder: Path, gamma: float | None) -> tuple[Run, Subject]:
-    from zslkit.errors import DataError
-    from zslkit.evaluation.attributes import AttributeScores
-    from zslkit.evaluation.catalog import Subject
-    from zslkit.evaluation.sets import checked_sets
-    from zslkit.runs.figures import check_figures
-    from zslkit.runs.folders import load_run
+        scores, protocol = run.scores(), run.record.protocol
+        try:
+            sets = checked_sets(*scores.sets())
+        except DataError as error:  # which of several runs it is
+            raise DataError(f"{run.folder}: {error}") from error
+        if gamma is None:
+            check_figures(run, sets, scores.classes)
+        validated = protocol.gamma if protocol.calibration == "validation" else None
+        used = protocol.gamma if gamma is None else gamma
+        subject = Subject(sets, used, validated, scores.classes, run.attributes())
+        return cls(run, subject, gamma is not None)
 
-    run = load_run(folder)
-    scores = run.scores()
-    protocol = run.record.protocol
-    try:
-        sets = checked_sets(*scores.sets())
-    except DataError as error:  # which of several runs it is
-        raise DataError(f"{folder}: {error}") from error
-    if gamma is None:
-        check_figures(run, sets, scores.classes)
-    predicted = run.attributes()
-    attributes = (
-        None
-        if predicted is None
-        else AttributeScores(
-            predicted.test_seen,
-            predicted.test_unseen,
-            predicted.present,
-            predicted.names,
-            predicted.shown_seen,
-            predicted.shown_unseen,
-        )
-    )
-    validated = protocol.gamma if protocol.calibration == "validation" else None
-    return run, Subject(
-        sets, protocol.gamma if gamma is None else gamma, validated, scores.classes, attributes
-    )
+    @property
+    def gamma(self) -> str:
+        calibration = "given by hand" if self.own else self.run.record.protocol.calibration
+        source = {"none": "not calibrated", "validation": "from validation"}
+        return f"{self.subject.gamma:.3g} ({source.get(calibration, calibration)})"
+
+    @property
+    def made(self) -> Badges:
+        """How the figures were made."""
+        from zslkit.report.badges import BY_HAND, badges_of
+
+        made = badges_of(self.run.record)
+        return replace(made, calibration=BY_HAND) if self.own else made
 
 
-def _name(run: Run) -> str:
-    return f"{run.record.model.name} on {run.record.dataset.name}, seed {run.record.seed}"
-
-
-def _gamma(run: Run, subject: Subject, own: bool) -> str:
-    source = (
-        "given by hand"
-        if own
-        else {"none": "not calibrated", "validation": "from validation"}[
-            run.record.protocol.calibration
-        ]
-    )
-    return f"{subject.gamma:.3g} ({source})"
-
-
-def _made(run: Run, own: bool) -> Badges:
-    """How the figures were made. own: under a gamma of the user's."""
-    from dataclasses import replace
-
-    from zslkit.report.badges import BY_HAND, badges_of
-
-    made = badges_of(run.record)
-    return replace(made, calibration=BY_HAND) if own else made
-
-
-def _cells(run: Run, subject: Subject, own: bool) -> tuple[str, ...]:
-    record, figures = run.record, subject.plain.figures()
-    shown = [_figure(name, figures[name]) for name in FIGURES]
+def _cells(one: Measured) -> tuple[str, ...]:
+    record, figures = one.run.record, one.subject.plain.figures()
     return (
-        record.model.name,
-        record.dataset.name,
-        str(record.seed),
-        *shown,
-        _gamma(run, subject, own),
-        ", ".join(_made(run, own).every_word),
-        str(run.folder),
+        *(record.model.name, record.dataset.name, str(record.seed)),
+        *(_figure(name, figures[name]) for name in FIGURES),
+        *(one.gamma, ", ".join(one.made.every_word), str(one.run.folder)),
     )
 
 
 def _print_metrics(subject: Subject, wanted: Sequence[Metric]) -> None:
-    small = [metric for metric in wanted if not metric.large]
-    if small:
-        rows = [
-            (metric.name, f"{_small(metric, subject):>6}", metric.description) for metric in small
-        ]
+    rows = []
+    for metric in wanted:
+        if not metric.large:
+            lacking = metric.of_attributes and subject.attributes is None
+            said = "not kept" if lacking else _figure(metric.name, metric.compute(subject))
+            rows.append((metric.name, f"{said:>6}", metric.description))
+    if rows:
         print_columns(("metric", "", "what it is"), rows)
     shows: dict[str, Callable[[Subject, Any], None]] = {
         "per-class": _print_classes,
@@ -209,13 +163,6 @@ def _print_metrics(subject: Subject, wanted: Sequence[Metric]) -> None:
         if metric.large:
             echo(f"\n{metric.name}: {metric.description}")
             shows[metric.name](subject, metric.compute(subject))
-
-
-def _small(metric: Metric, subject: Subject) -> str:
-    """A number, or why there is none."""
-    if metric.of_attributes and subject.attributes is None:
-        return "not kept"
-    return _figure(metric.name, metric.compute(subject))
 
 
 def _print_classes(subject: Subject, accuracies: Mapping[str, float]) -> None:
@@ -237,23 +184,18 @@ def _print_confusion(subject: Subject, found: Mapping[str, Any]) -> None:
         (f"{count:>6}", f"{subject.classes[true]} -> {subject.classes[answer]}")
         for true, answer, count in largest(table, ROWS)
     ]
-    print_columns(
-        (
-            "images",
-            f"true class -> answer, the most frequent of {int(table.sum() - np.trace(table))} "
-            "wrong answers",
-        ),
-        rows,
-    )
+    wrong = int(table.sum() - np.trace(table))
+    about = f"true class -> answer, the most frequent of {wrong} wrong answers"
+    print_columns(("images", about), rows)
 
 
 def _print_curve(subject: Subject, points: Sequence[Mapping[str, float]]) -> None:
     steps = sorted({round(k * (len(points) - 1) / (ROWS - 1)) for k in range(ROWS)})
-    shown = [points[k] for k in steps]
-    print_columns(
-        ("gamma above", "S", "U"),
-        [(f"{p['above']:.4g}", f"{p['S']:5.1f}", f"{p['U']:5.1f}") for p in shown],
-    )
+    rows = [
+        (f"{p['above']:.4g}", f"{p['S']:5.1f}", f"{p['U']:5.1f}")
+        for p in (points[k] for k in steps)
+    ]
+    print_columns(("gamma above", "S", "U"), rows)
     if len(steps) < len(points):
         echo(f"{len(steps)} of {len(points)} points; --json prints all")
 
@@ -264,10 +206,8 @@ def _figure(name: str, value: float | None) -> str:
     return f"{value:.3f}" if name == "AUSUC" else f"{value:.1f}"
 
 
-def _data(
-    run: Run, subject: Subject, wanted: Sequence[Metric], own: bool, per_class: bool
-) -> dict[str, Any]:
-    record, plain = run.record, subject.plain
+def _data(one: Measured, wanted: Sequence[Metric], per_class: bool) -> dict[str, Any]:
+    record, subject, plain = one.run.record, one.subject, one.subject.plain
     said: dict[str, Any] = {
         "model": record.model.name,
         "dataset": record.dataset.name,
@@ -279,12 +219,12 @@ def _data(
         "optimistic": [metric.name for metric in wanted if metric.optimistic],
         "attribute_scores": "not kept" if subject.attributes is None else "kept",
         "gamma": plain.gamma,
-        "gamma_given_by_hand": own,
+        "gamma_given_by_hand": one.own,
         "chance": plain.chance,
         "protocol": record.protocol.model_dump(mode="json"),
-        "badges": _made(run, own).as_data(),
+        "badges": one.made.as_data(),
         "elsewhere": record.elsewhere,
-        "run_folder": str(run.folder),
+        "run_folder": str(one.run.folder),
     }
     if per_class:
         said["per_class"] = dict(zip(subject.classes, plain.per_class.tolist(), strict=True))

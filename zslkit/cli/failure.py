@@ -24,21 +24,14 @@ _telling = threading.Lock()
 
 @dataclass
 class State:
-    """What the commands tell the frame around them.
-
-    debug: show tracebacks. resumes: the command keeps checkpoints, so the same command goes on
-        after an interruption.
-    arguments: the command line, without the program. own_process: the process is there for this
-        command alone and ends with it.
-    launched: by a command that tells of interruptions itself. stopped: an interruption was told.
-    """
+    """What the commands tell the frame around them."""
 
     debug: bool = False
-    resumes: bool = False
-    arguments: Sequence[str] = ()
-    own_process: bool = False
-    launched: bool = False
-    stopped: bool = False
+    resumes: bool = False  # after an interruption the same command goes on, from checkpoints
+    arguments: Sequence[str] = ()  # the command line, without the program
+    own_process: bool = False  # the process is there for this command alone and ends with it
+    launched: bool = False  # by a command that tells of interruptions itself
+    stopped: bool = False  # an interruption was told
 
 
 def tell(sentence: str) -> None:
@@ -46,13 +39,11 @@ def tell(sentence: str) -> None:
 
     Of several processes, those that are not the first say who they are.
     """
-    if distributed.bystander() and not distributed.joined():
-        return  # up to there all go the same way, and the first one says the same
-    who = (
-        f"process {int(os.environ['RANK']) + 1} of {os.environ['WORLD_SIZE']}: "
-        if distributed.bystander()
-        else ""
-    )
+    who = ""
+    if distributed.bystander():
+        if not distributed.joined():
+            return  # up to there all go the same way, and the first one says the same
+        who = f"process {int(os.environ['RANK']) + 1} of {os.environ['WORLD_SIZE']}: "
     with contextlib.suppress(BrokenPipeError):  # whoever read it has gone
         print(f"zslkit: {who}{bounded(printable(sentence))}", file=sys.stderr, flush=True)
 
@@ -60,17 +51,13 @@ def tell(sentence: str) -> None:
 def tell_traceback(error: BaseException) -> None:
     """Write where the error came from to standard error; its lines stay, and nothing in them
     commands the terminal."""
-    text = "".join(traceback.format_exception(error))
-    print(
-        "\n".join(printable(line) for line in text.split("\n")), file=sys.stderr, end="", flush=True
-    )
+    lines = "".join(traceback.format_exception(error)).split("\n")
+    print("\n".join(map(printable, lines)), file=sys.stderr, end="", flush=True)
 
 
 def exit_code_of(error: BaseException, state: State) -> int:
     """Tell the error and return the exit code that goes with it, which is never 0."""
-    if isinstance(
-        error, SystemExit
-    ):  # click's, when nobody reads its help; a plugin's has become PluginExit before
+    if isinstance(error, SystemExit):  # click's, when nobody reads its help; plugins' are caught
         return 1
     if state.debug and not isinstance(error, click.ClickException):
         tell_traceback(error)
@@ -85,19 +72,14 @@ def exit_code_of(error: BaseException, state: State) -> int:
 def interrupted(signum: int, state: State) -> int:
     """Tell once that the command was interrupted, and return the exit code: 130 after Ctrl-C, 143
     after SIGTERM, 129 after SIGHUP."""
-    kept = (
-        "; what was checkpointed is kept, and the same command resumes from there"
-        if state.resumes
-        else ""
-    )
+    kept = "; what was checkpointed is kept, and the same command resumes from there"
     by = f" by {signal.Signals(signum).name}" if signum != signal.SIGINT else ""
-    held = _telling.acquire(
-        timeout=1
-    )  # a second signal is told by a thread of its own, and ends the process after it
+    # A second signal is told by a thread of its own, and ends the process after it.
+    held = _telling.acquire(timeout=1)
     try:
         if not (state.stopped or state.launched or distributed.bystander()):
             state.stopped = True
-            tell(f"Interrupted{by}{kept}")
+            tell(f"Interrupted{by}{kept if state.resumes else ''}")
     finally:
         if held:
             _telling.release()
@@ -111,28 +93,22 @@ def sentence(error: BaseException, state: State) -> str:
     except BaseException as fault:  # a stranger's __str__ may even call exit()
         if stops.is_stop(fault):
             raise
-        return (
-            f"Unexpected {type(error).__name__}, whose own text cannot be read "
-            f"({type(fault).__name__})"
-        )
+        own = f"whose own text cannot be read ({type(fault).__name__})"
+        return f"Unexpected {type(error).__name__}, {own}"
 
 
 def _sentence(error: BaseException, state: State) -> str:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         text = error.format_message()
-        return (
-            f"{text}{'' if text.endswith(('.', '?')) else '.'} See: {error.ctx.command_path} --help"
-        )
+        end = "" if text.endswith((".", "?")) else "."
+        return f"{text}{end} See: {error.ctx.command_path} --help"
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, ZslkitError):
         return str(error)
-    if (
-        type(error).__name__ == "OutOfMemoryError"
-    ):  # torch's own, told by name since torch may not be there yet
+    if type(error).__name__ == "OutOfMemoryError":  # torch's; torch may not be there yet
         return (
-            "The device is out of memory; lower train.batch_size, which is another run, or "
-            "give "
+            "The device is out of memory; lower train.batch_size, which is another run, or give "
             "the same command with --device cpu"
         )
     if full := is_disk_full(error):
@@ -141,12 +117,9 @@ def _sentence(error: BaseException, state: State) -> str:
         return f"The disk is full{where}; make room and give the same command again{again}"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        mend = (
-            "check the disk, or name a place on another one"
-            if error.errno in (errno.EROFS, errno.EIO)
-            else ""
-        )
-        return f"{where}{why(error)}; {mend or 'check the path and its permissions'}"
+        of_disk = error.errno in (errno.EROFS, errno.EIO)
+        mend = "disk, or name a place on another one" if of_disk else "path and its permissions"
+        return f"{where}{why(error)}; check the {mend}"
     hint = "" if state.debug else "; --debug shows where"
     text = " ".join(str(error).split())
     return f"Unexpected {type(error).__name__}{': ' + text if text else ''}{hint}"

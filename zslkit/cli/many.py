@@ -1,11 +1,11 @@
-"""Many runs, one after another or several at once: a run that fails is told at the end and stops no
-other."""
+"""Many runs, or points of a run's search, one after another or several at once: a run that fails is
+told at the end and stops no other."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zslkit.cli.failure import State, is_disk_full, sentence, tell_traceback
+from zslkit.cli.failure import State, is_disk_full, sentence, tell, tell_traceback
 from zslkit.cli.spread import Spread, answers
-from zslkit.cli.trials import tries_of
 from zslkit.errors import UserError
 from zslkit.utils import distributed
 from zslkit.utils.seeds import MOST_SEED
 
 if TYPE_CHECKING:
     from zslkit.runs.api import Result
+    from zslkit.training.search import Point, TrialExecutor, TrialResult
     from zslkit.utils.progress import Reporter
 
 MOST = 1000
@@ -30,8 +30,8 @@ MOST = 1000
 
 @dataclass(frozen=True)
 class QueuedRun:
-    """One run to be made. name: what it is called in messages; arguments: keywords of
-    experiment.run, plain data that can be sent."""
+    """One run to be made. name: what it is called in messages; arguments: keywords of zslkit.run,
+    plain data that can be sent."""
 
     name: str
     seed: int
@@ -50,6 +50,10 @@ class Failure:
     reason: str
 
 
+Outcome = tuple[list[tuple[QueuedRun, "Result"]], list[Failure]]
+"""Results of the jobs that could be done, and the others."""
+
+
 def parse_seeds(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> tuple[int, ...] | None:
@@ -59,19 +63,13 @@ def parse_seeds(
     seeds: list[int] = []
     for part in value.split(","):
         first, dash, last = (text.strip() for text in part.partition("-"))
-        if not first.isdecimal() or (
-            dash and not (last.isdecimal() and _order(last) >= _order(first))
-        ):
-            raise click.BadParameter(
-                f"{value!r} is no list of seeds; write for instance 0,1,2 or 0-4", ctx, param
-            )
+        rising = not dash or (last.isdecimal() and _order(last) >= _order(first))
+        if not first.isdecimal() or not rising:
+            text = f"{value!r} is no list of seeds; write for instance 0,1,2 or 0-4"
+            raise click.BadParameter(text, ctx, param)
         if _order(last or first) > _order(str(MOST_SEED)):
-            raise click.BadParameter(
-                f"a seed is larger than {MOST_SEED}, the largest that torch takes; give smaller "
-                "ones",
-                ctx,
-                param,
-            )
+            text = f"a seed is larger than {MOST_SEED}, the largest that torch takes"
+            raise click.BadParameter(f"{text}; give smaller ones", ctx, param)
         seeds += range(int(first), min(int(last or first), int(first) + MOST) + 1)
     if len(seeds) > MOST:
         raise click.BadParameter(f"{value!r} is more than {MOST} seeds", ctx, param)
@@ -84,9 +82,7 @@ def _order(digits: str) -> tuple[int, str]:
     return len(bare), bare
 
 
-def run_all(
-    jobs: Sequence[QueuedRun], state: State, reporter: Reporter, spread: Spread
-) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
+def run_all(jobs: Sequence[QueuedRun], state: State, reporter: Reporter, spread: Spread) -> Outcome:
     """The results of the jobs that could be done, and the others, both in the order of the jobs.
 
     Raises what fills the disk, since that would stop every other run as well, and a mistake of the
@@ -103,16 +99,14 @@ def run_all(
         return settled(*_at_once(jobs, state, reporter, spread))
     alone = len(jobs) < 2 or spread.processes(str(jobs[0].arguments["device"])) == 1
     there = _there(jobs, reporter, alone)
-    missing = [job for number, job in enumerate(jobs) if number not in there]
-    made, failures = (
-        (_one_by_one if alone else _at_once)(missing, state, reporter, spread)
-        if missing
-        else ([], [])
-    )
-    results = {id(job): (job, result) for job, result in made} | {
-        id(jobs[n]): (jobs[n], result) for n, result in there.items()
-    }
-    return settled([results[id(job)] for job in jobs if id(job) in results], failures)
+    done = [(jobs[number], result) for number, result in there.items()]
+    failures: list[Failure] = []
+    if missing := [job for number, job in enumerate(jobs) if number not in there]:
+        make = _one_by_one if alone else _at_once
+        made, failures = make(missing, state, reporter, spread)
+        done += made
+    order = {id(job): number for number, job in enumerate(jobs)}
+    return settled(sorted(done, key=lambda one: order[id(one[0])]), failures)
 
 
 def _there(jobs: Sequence[QueuedRun], reporter: Reporter, alone: bool) -> dict[int, Result]:
@@ -154,34 +148,26 @@ def refused(jobs: Sequence[QueuedRun], state: State) -> list[Failure]:
             if state.debug:
                 tell_traceback(error)
             errors[job.name] = error
-    return [
-        Failure(job, errors[job.name], sentence(errors[job.name], state))
-        for job in jobs
-        if job.name in errors
-    ]
+    mistaken = [(job, errors[job.name]) for job in jobs if job.name in errors]
+    return [Failure(job, error, sentence(error, state)) for job, error in mistaken]
 
 
 _SETTLED = ("model", "dataset", "data_root", "settings", "config", "preset", "overrides", "table")
 """What decides the settings of a job, which are those of its name whatever its seed."""
 
 
-def settled(
-    results: list[tuple[QueuedRun, Result]], failures: list[Failure]
-) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
+def settled(results: list[tuple[QueuedRun, Result]], failures: list[Failure]) -> Outcome:
     """The same, unless nothing could be done and all for one mistake of the user's, which is raised
     then."""
-    if (
-        not results
-        and all(isinstance(f.error, UserError) for f in failures)
-        and len({f.reason for f in failures}) == 1
-    ):
+    for_user = all(isinstance(failure.error, UserError) for failure in failures)
+    if not results and for_user and len({failure.reason for failure in failures}) == 1:
         raise failures[0].error
     return results, failures
 
 
 def _one_by_one(
     jobs: Sequence[QueuedRun], state: State, reporter: Reporter, spread: Spread
-) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
+) -> Outcome:
     from zslkit.runs import api
 
     results: list[tuple[QueuedRun, Result]] = []
@@ -189,14 +175,11 @@ def _one_by_one(
     for count, job in enumerate(jobs, start=1):
         reporter.note(f"{job} ({count} of {len(jobs)})")
         try:
-            made = api.run(
-                **job.arguments, reporter=reporter, executor=tries_of(job.arguments, spread, state)
-            )
-            results.append((job, made))
+            tries = tries_of(job.arguments, spread, state)
+            results.append((job, api.run(**job.arguments, reporter=reporter, executor=tries)))
         except Exception as error:
-            if (
-                is_disk_full(error) or distributed.several()
-            ):  # another process may be left waiting for this one
+            # Of several processes, another may be left waiting for this one.
+            if is_disk_full(error) or distributed.several():
                 raise
             if state.debug:
                 tell_traceback(error)
@@ -209,7 +192,7 @@ def _one_by_one(
 
 def _at_once(
     jobs: Sequence[QueuedRun], state: State, reporter: Reporter, spread: Spread
-) -> tuple[list[tuple[QueuedRun, Result]], list[Failure]]:
+) -> Outcome:
     """Several at a time, in other processes: one line for each that is done."""
     from zslkit.runs.api import Result
     from zslkit.runs.folders import load_run
@@ -240,14 +223,56 @@ def _at_once(
     return [(jobs[n], results[n]) for n in sorted(results)], [failures[n] for n in sorted(failures)]
 
 
-def failure_sentences(failures: Iterable[Failure]) -> list[str]:
-    """One sentence for each reason, which names every run that it stopped."""
+def tell_failures(failures: Sequence[Failure]) -> int:
+    """Tell each reason with every run that it stopped; returns the exit code of the command."""
     runs: dict[str, list[str]] = {}
     for failure in failures:
         runs.setdefault(failure.reason, []).append(f"{failure.job.name} (seed {failure.job.seed})")
-    return [f"{', '.join(who)} failed: {reason}" for reason, who in runs.items()]
+    for reason, who in runs.items():
+        tell(f"{', '.join(who)} failed: {reason}")
+    return 1 if failures else 0
 
 
 def as_json(failures: Iterable[Failure], name: str) -> list[dict[str, object]]:
     """The failures as plain data; name: the key of a job's name."""
     return [{name: f.job.name, "seed": f.job.seed, "reason": f.reason} for f in failures]
+
+
+def tries_of(arguments: Mapping[str, Any], spread: Spread, state: State) -> TrialExecutor | None:
+    """What zslkit.run, with these arguments, tries the points of its search with; None: itself, one
+    after another."""
+    local = spread.backend == "local"
+    if distributed.launched() or (local and spread.processes(str(arguments["device"])) == 1):
+        return None
+    return lambda points: _tried(points, arguments, spread, state)
+
+
+def check_search(arguments: Mapping[str, Any]) -> None:
+    """Raises UserError if the run searches nothing, so that there is nothing to spread."""
+    from zslkit.runs.plan import make_plan
+
+    choices = {k: arguments[k] for k in ("settings", "config", "preset", "overrides")}
+    plan = make_plan(arguments["model"], arguments["dataset"], **choices)
+    if not (plan.protocol.tune and plan.model_class.search):
+        why = "without --tune this run searches nothing"
+        if plan.protocol.tune:
+            why = f"{plan.entry.name} declares no grid"
+        raise UserError(
+            f"--jobs and --backend spread the points of a search, and {why}; leave them away, or "
+            "use zslkit compare for many runs"
+        )
+
+
+def _tried(
+    points: Sequence[Point], arguments: Mapping[str, Any], spread: Spread, state: State
+) -> Iterator[tuple[int, TrialResult]]:
+    """Raises the error of the first point that fails for another reason than its training."""
+    from zslkit.training.search import TrialResult
+
+    with closing(answers([arguments] * len(points), spread, state.debug, points)) as coming:
+        for answer in coming:
+            if answer.figures is None:
+                if answer.trace:
+                    print(answer.trace, file=sys.stderr)
+                raise answer.error()
+            yield answer.number, TrialResult(answer.figures, answer.sentence)

@@ -10,56 +10,41 @@ import click
 
 from zslkit.cli.lazy import LazyGroup
 from zslkit.cli.listing import DATASETS, MODELS
-from zslkit.cli.options import PLACE, debug_option, explained, json_option
+from zslkit.cli.options import explained, path_option
 from zslkit.cli.output import echo, print_json
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 from zslkit.scaffold import KINDS, Kind, new_dataset, new_model
 
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "model": ("zslkit.cli.new:model", "A package with a model that trains as it stands."),
-    "dataset": (
-        "zslkit.cli.new:dataset",
-        "A package with a dataset that can be tried as it stands.",
-    ),
-}
-"""Command name -> the function that holds it, and its line in the help."""
-
-out_option = click.option(
-    "--out",
-    "folder",
-    type=PLACE,
-    metavar="DIR",
-    help="Write the package into this new folder; default: ./NAME.",
+out_option = path_option(
+    "--out", "folder", help="Write the package into this new folder; default: ./NAME."
 )
 
 
-@click.group(
-    cls=LazyGroup, lazy=COMMANDS, example="zslkit new model my-net", invoke_without_command=True
+new = LazyGroup(
+    "new",
+    package="zslkit.cli",
+    sections={
+        "Commands": {
+            "model": "A package with a model that trains as it stands.",
+            "dataset": "A package with a dataset that can be tried as it stands.",
+        }
+    },
+    elsewhere={"model": "new:model", "dataset": "new:dataset"},
+    help="Write a Python package of your own to start from: it installs, passes its tests and "
+    "runs.\n\nFor a dataset without any code, from a folder of images, use zslkit data new.",
+    example="zslkit new model my-net",
 )
-@click.pass_context
-def new(ctx: click.Context) -> None:
-    """Write a Python package of your own to start from: it installs, passes its tests and runs.
-
-    For a dataset without any code, from a folder of images, use zslkit data new.
-    """
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
 
 
-@click.command(
-    cls=Verb, example="zslkit new model my-net --kind closed-form", formerly={"--to": "--out"}
-)
+@verb(example="zslkit new model my-net --kind closed-form", formerly={"--to": "--out"})
 @click.argument("name")
 @explained(
     "--kind",
     values=cast(Mapping[str, str], KINDS),
     default="gradient",
-    show_default=True,
     help="The model to start from.",
 )
 @out_option
-@json_option
-@debug_option
 def model(name: str, kind: str, folder: Path | None, as_json: bool) -> None:
     """Write a package with a model NAME: code, a preset for digits, and tests against the
     contract."""
@@ -73,11 +58,9 @@ def model(name: str, kind: str, folder: Path | None, as_json: bool) -> None:
     _tell("model", name, folder, written, steps, as_json)
 
 
-@click.command(cls=Verb, example="zslkit new dataset my-fruits", formerly={"--to": "--out"})
+@verb(example="zslkit new dataset my-fruits", formerly={"--to": "--out"})
 @click.argument("name")
 @out_option
-@json_option
-@debug_option
 def dataset(name: str, folder: Path | None, as_json: bool) -> None:
     """Write a package with a dataset NAME: class attributes, code that reads photos, and tests.
 
@@ -99,14 +82,8 @@ def _tell(
     kind: str, name: str, folder: Path, written: Sequence[Path], steps: Sequence[str], as_json: bool
 ) -> None:
     if as_json:
-        print_json(
-            {
-                kind: name,
-                "folder": str(folder),
-                "files": [p.as_posix() for p in written],
-                "next": list(steps),
-            }
-        )
+        files = {"folder": str(folder), "files": [path.as_posix() for path in written]}
+        print_json({kind: name, **files, "next": steps})
         return
     for path in written:
         echo(str(folder / path))

@@ -8,32 +8,21 @@ from typing import Any
 import click
 
 
-class Whole(click.IntRange):
+class _Plain(click.ParamType[Any]):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and "_" in value:
+            text = f"{value!r} is not a valid number; write it without _"
+            raise click.BadParameter(text, ctx, param)
+        return super().convert(value, param, ctx)
+
+
+class Whole(_Plain, click.IntRange):
     """A whole number in a range."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        _refuse_underscore(value, param, ctx)
-        return super().convert(value, param, ctx)
 
-
-class Real(click.FloatRange):
+class Real(_Plain, click.FloatRange):
     """A number in a range."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        _refuse_underscore(value, param, ctx)
-        return super().convert(value, param, ctx)
 
-
-class AnyReal(click.types.FloatParamType):
+class AnyReal(_Plain, click.types.FloatParamType):
     """Any number."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        _refuse_underscore(value, param, ctx)
-        return super().convert(value, param, ctx)
-
-
-def _refuse_underscore(
-    value: Any, param: click.Parameter | None, ctx: click.Context | None
-) -> None:
-    if isinstance(value, str) and "_" in value:
-        raise click.BadParameter(f"{value!r} is not a valid number; write it without _", ctx, param)

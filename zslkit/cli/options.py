@@ -10,7 +10,7 @@ import click
 
 from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
-from zslkit.cli.verb import used
+from zslkit.cli.verb import refuse, used
 from zslkit.errors import UserError, listed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,11 +48,9 @@ def explained(
     """An option that takes one of a few values, each with its meaning in the help.
 
     Args:
-        *names: Spellings of the option and the name of its parameter.
         values: Value -> its meaning.
-        help: What the option is for.
         former: Former spelling of a value -> its spelling now.
-        **more: Passed on to click.option.
+        more: As of click.option.
     """
     listed = "; ".join(f"{value}: {meaning}" for value, meaning in values.items())
     return click.option(
@@ -60,37 +58,43 @@ def explained(
     )
 
 
-def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    ctx.obj.debug = ctx.obj.debug or value
+def flag(name: str, help: str, parameter: str | None = None) -> Callable[[F], F]:
+    """An option without a value."""
+    return click.option(*filter(None, (name, parameter)), is_flag=True, help=help)
 
 
-debug_option = click.option(
-    "--debug",
-    is_flag=True,
-    expose_value=False,
-    callback=_debug,
-    help="Show the traceback of a failure.",
+def path_option(*names: str, help: str, metavar: str = "DIR", **more: Any) -> Callable[[F], F]:
+    """An option that takes a path; more: as of click.option."""
+    return click.option(*names, type=PLACE, metavar=metavar, help=help, **more)
+
+
+def run_argument(name: str, metavar: str, **more: Any) -> Callable[[F], F]:
+    """An argument that takes run folders; more: as of click.argument."""
+    return click.argument(name, metavar=metavar, type=PLACE, shell_complete=completers.runs, **more)
+
+
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator; the help lists them in this order."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+deterministic_option = flag(
+    "--deterministic", "Use deterministic algorithms only; fails where none exists."
 )
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
-)
-
-deterministic_option = click.option(
-    "--deterministic",
-    is_flag=True,
-    help="Use deterministic algorithms only; fails where none exists.",
-)
-
 dataset_option = click.option(
     "--dataset",
     "-d",
     default="digits",
-    show_default=True,
     metavar="NAME",
     shell_complete=completers.datasets,
     help="A registered dataset (zslkit datasets), or a card FILE.yaml.",
 )
-
 only_datasets_option = click.option(
     "--dataset",
     "-d",
@@ -100,57 +104,34 @@ only_datasets_option = click.option(
     shell_complete=completers.datasets,
     help="Only runs on this dataset; may be repeated.",
 )
-
 device_option = click.option(
     "--device",
     default="auto",
-    show_default=True,
     metavar="NAME",
     shell_complete=completers.devices,
     help="Where to compute. auto: the first GPU, else the processor; cpu; cuda; cuda:1: the second "
     "GPU; mps: the GPU of a Mac.",
 )
-
-data_root_option = click.option(
+data_root_option = path_option("--data-root", default=Path("data"), help="Folder of the data.")
+run_data_option = path_option(
     "--data-root",
-    type=PLACE,
     default=Path("data"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder of the data.",
-)
-
-run_data_option = click.option(
-    "--data-root",
-    type=PLACE,
-    default=Path("data"),
-    show_default=True,
-    metavar="DIR",
     help="Folder of the data; or the card FILE.yaml that describes the run's dataset.",
 )
 """For commands that open a finished run again."""
-
-out_option = click.option(
+out_option = path_option(
     "--out",
-    type=PLACE,
     default=Path("runs"),
-    show_default=True,
-    metavar="DIR",
     help="Write the run folders here; finished runs are looked for here too.",
 )
 """For commands that make runs. In every command, --out is where the command writes."""
-
-runs_option = click.option(
+runs_option = path_option(
     "--runs",
     "home",
-    type=PLACE,
     default=Path("runs"),
-    show_default=True,
-    metavar="DIR",
     help="Read the run folders here: the --out of run, compare and study.",
 )
 """For commands that read finished runs."""
-
 set_option = click.option(
     "--set",
     "settings",
@@ -159,20 +140,11 @@ set_option = click.option(
     shell_complete=completers.settings,
     help="One setting, such as train.epochs=5; may be repeated. zslkit models NAME lists them.",
 )
-config_option = click.option("--config", type=PLACE, metavar="FILE", help="YAML file of settings.")
-
-again_option = click.option(
-    "--again",
-    is_flag=True,
-    help="Run even if the same run is there already; default: run only what is missing.",
-)
-
-reuse_changed_option = click.option(
+config_option = path_option("--config", metavar="FILE", help="YAML file of settings.")
+reuse_changed_option = flag(
     "--reuse-changed",
-    is_flag=True,
-    help="Show a finished run even if the model's source has changed since; default: run it again.",
+    "Show a finished run even if the model's source has changed since; default: run it again.",
 )
-
 tracker_option = click.option(
     "--tracker",
     "trackers",
@@ -182,132 +154,108 @@ tracker_option = click.option(
     help="A registered tracker (zslkit trackers) that shows the progress of the run; may be "
     "repeated. Does not affect results.",
 )
-
-as_papers_do_option = click.option(
+as_papers_do_option = flag(
     "--as-papers-do",
-    is_flag=True,
-    help="Also show what picking epoch or gamma on the test sets would give: apart from the "
+    "Also show what picking epoch or gamma on the test sets would give: apart from the "
     "results, and marked. Missing runs score the test sets after every epoch.",
 )
+backbone_options = together(
+    click.option(
+        "--backbone",
+        metavar="NAME",
+        help="timm model that makes the features; default: the dataset's.",
+    ),
+    click.option(
+        "--backbone-weights",
+        metavar="WHICH",
+        shell_complete=completers.fixed("auto", "hub", "offline", "trainval", "random", files=True),
+        help="Weights of the backbone. auto: offline if that extra is installed, else hub; "
+        "hub: timm's pretrained weights, downloaded once; offline: ImageNet weights of the "
+        "extra zslkit[offline]; trainval: trained here on the trainval images; random: "
+        "untrained; or a file.",
+    ),
+    explained(
+        "--feature-precision",
+        values={"float32": "exact", "bfloat16": "faster, slightly different features"},
+        help="Floating-point type in which a frozen backbone computes the features.",
+    ),
+)
+"""How features are extracted: `data prepare` and runs with the same options share a store."""
+source_options = together(
+    data_root_option,
+    set_option,
+    config_option,
+    click.option(
+        "--preset",
+        metavar="NAME",
+        shell_complete=completers.presets,
+        help="Settings that the model brings under DATASET-NAME for the dataset of the run, or "
+        "under NAME (zslkit models NAME lists them); default: those of the dataset's name, "
+        "else those named default, if there are any.",
+    ),
+    backbone_options,
+    explained(
+        "--input",
+        "feed",
+        values={
+            "auto": "what the model prefers",
+            "pooled": "one feature vector an image",
+            "map": "a feature map an image",
+            "image": "pixels, and the backbone is trained too",
+            "frozen": "what the model prefers of pooled and map",
+        },
+        help="Input of the model.",
+    ),
+    explained(
+        "--precision",
+        values={"float32": "exact", "bfloat16": "half the memory, faster on a GPU"},
+        help="Floating-point type used in training.",
+    ),
+    flag("--tune", "Search the grid that the model declares on validation folds first."),
+)
+"""Where data and settings come from: the part that `config` shares with `run` and `compare`."""
+run_options = together(
+    device_option,
+    deterministic_option,
+    out_option,
+    tracker_option,
+    flag(
+        "--again", "Run even if the same run is there already; default: run only what is missing."
+    ),
+    reuse_changed_option,
+    flag("--no-run", "Train nothing; show finished runs only."),
+)
+"""Where and how to compute: what `run` and `compare` share beyond source_options."""
+spread_options = together(
+    click.option(
+        "--jobs",
+        type=Whole(min=1),
+        metavar="N",
+        help="Processes at once; default: one for each CUDA device, else 1.",
+    ),
+    explained(
+        "--backend",
+        values={
+            "local": "processes of this machine",
+            "dask": "workers of a Dask cluster",
+            "ray": "workers of a Ray cluster",
+        },
+        default="local",
+        help="Where the processes are.",
+    ),
+    click.option(
+        "--scheduler", metavar="ADDRESS", help="Address of the cluster, such as tcp://HOST:8786."
+    ),
+)
+"""Where many runs are made; `zslkit.cli.spread.Spread` reads them."""
 
 
-def applied(command: F, *options: Callable[[F], F]) -> F:
-    """The command with these options, which the help lists in this order."""
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def backbone_options(command: F) -> F:
-    """How features are extracted: `data prepare` and runs with the same options share a store."""
-    return applied(
-        command,
-        click.option(
-            "--backbone",
-            metavar="NAME",
-            help="timm model that makes the features; default: the dataset's.",
-        ),
-        click.option(
-            "--backbone-weights",
-            metavar="WHICH",
-            shell_complete=completers.fixed(
-                "auto", "hub", "offline", "trainval", "random", files=True
-            ),
-            help="Weights of the backbone. auto: offline if that extra is installed, else hub; "
-            "hub: timm's pretrained weights, downloaded once; offline: ImageNet weights of the "
-            "extra zslkit[offline]; trainval: trained here on the trainval images; random: "
-            "untrained; or a file.",
-        ),
-        explained(
-            "--feature-precision",
-            values={"float32": "exact", "bfloat16": "faster, slightly different features"},
-            help="Floating-point type in which a frozen backbone computes the features.",
-        ),
-    )
-
-
-def source_options(command: F) -> F:
-    """Where data and settings come from: the part that `config` shares with `run` and `compare`."""
-    return applied(
-        command,
-        data_root_option,
-        set_option,
-        config_option,
-        click.option(
-            "--preset",
-            metavar="NAME",
-            shell_complete=completers.presets,
-            help="Settings that the model brings under DATASET-NAME for the dataset of the run, or "
-            "under NAME (zslkit models NAME lists them); default: those of the dataset's name, "
-            "else those named default, if there are any.",
-        ),
-        backbone_options,
-        explained(
-            "--input",
-            "feed",
-            values={
-                "auto": "what the model prefers",
-                "pooled": "one feature vector an image",
-                "map": "a feature map an image",
-                "image": "pixels, and the backbone is trained too",
-                "frozen": "what the model prefers of pooled and map",
-            },
-            help="Input of the model.",
-        ),
-        explained(
-            "--precision",
-            values={"float32": "exact", "bfloat16": "half the memory, faster on a GPU"},
-            help="Floating-point type used in training.",
-        ),
-        click.option(
-            "--tune",
-            is_flag=True,
-            help="Search the grid that the model declares on validation folds first.",
-        ),
-    )
-
-
-def run_options(command: F) -> F:
-    """Where and how to compute: what `run` and `compare` share beyond source_options."""
-    return applied(
-        command,
-        device_option,
-        deterministic_option,
-        out_option,
-        tracker_option,
-        again_option,
-        reuse_changed_option,
-        click.option("--no-run", is_flag=True, help="Train nothing; show finished runs only."),
-    )
-
-
-def spread_options(command: F) -> F:
-    """Where many runs are made; `zslkit.cli.spread.Spread` reads them."""
-    return applied(
-        command,
-        click.option(
-            "--jobs",
-            type=Whole(min=1),
-            metavar="N",
-            help="Processes at once; default: one for each CUDA device, else 1.",
-        ),
-        explained(
-            "--backend",
-            values={
-                "local": "processes of this machine",
-                "dask": "workers of a Dask cluster",
-                "ray": "workers of a Ray cluster",
-            },
-            default="local",
-            show_default=True,
-            help="Where the processes are.",
-        ),
-        click.option(
-            "--scheduler",
-            metavar="ADDRESS",
-            help="Address of the cluster, such as tcp://HOST:8786.",
-        ),
-    )
+def names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """'a,b' as names, for the option called as what they name; None stays None."""
+    found = tuple(filter(None, map(str.strip, (value or "").split(","))))
+    if value is not None and not found:
+        raise click.BadParameter(f"it takes names of {param.name} with commas between them")
+    return None if value is None else found
 
 
 def check_run_and_images(run: Path, images: Sequence[Path]) -> None:
@@ -343,36 +291,29 @@ def _check_one_run(run: Path, others: Iterable[Path]) -> None:
 
 def check_policy(again: bool, no_run: bool, reuse_changed: bool) -> None:
     """Raises UsageError if runs are asked for both always and never."""
-    if again and reuse_changed:
-        raise click.UsageError(
-            "--again runs always and --reuse-changed takes what is there; choose one of them"
-        )
-    if again and no_run:
-        raise click.UsageError("--again runs always and --no-run never; choose one of them")
+    taken = "--again runs always and --reuse-changed takes what is there; choose one of them"
+    never = "--again runs always and --no-run never; choose one of them"
+    refuse((again and reuse_changed, taken), (again and no_run, never))
 
 
-def overrides(
-    backbone: str | None,
-    backbone_weights: str | None,
-    feed: str | None,
-    precision: str | None,
-    tune: bool = False,
-    feature_precision: str | None = None,
-    as_papers_do: bool = False,
-) -> dict[str, Any]:
-    """The settings that have an option of their own, as nested values that win over all others."""
-    features = {
-        "backbone": backbone,
-        "weights": backbone_weights,
-        "input": feed,
-        "precision": feature_precision,
-    }
-    chosen: dict[str, Any] = {"features": {k: v for k, v in features.items() if v is not None}}
-    if not chosen["features"]:
-        del chosen["features"]
-    if precision is not None:
-        chosen["precision"] = precision
-    protocol = ({"tune": True} if tune else {}) | ({"watch_test": 1} if as_papers_do else {})
-    if protocol:
-        chosen["protocol"] = protocol
-    return chosen
+SETTINGS = {
+    "backbone": "features.backbone",
+    "backbone_weights": "features.weights",
+    "feed": "features.input",
+    "feature_precision": "features.precision",
+    "dtype": "features.dtype",
+    "skip_bad": "features.skip_bad",
+    "precision": "precision",
+    "tune": "protocol.tune",
+    "watch_test": "protocol.watch_test",
+}
+"""Parameter -> the setting that it stands for."""
+
+
+def overrides(options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options that stand for settings out of `options`: nested values that win over all
+    others."""
+    from zslkit.config.merge import nested
+
+    given = {key: options.pop(name, None) for name, key in SETTINGS.items()}
+    return nested({key: value for key, value in given.items() if value not in (None, False)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -12,10 +13,12 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from zslkit.errors import UserError
 from zslkit.utils.printable import printable as printable
 
 if TYPE_CHECKING:
@@ -31,18 +34,14 @@ _results: TextIO | None = None
 
 
 class ReaderGone(Exception):
-    """Whoever read the results has closed the pipe, as `head` does: the end of a command, and
-    nothing to speak of."""
+    """Whoever read the results has closed the pipe, as `head` does: the end of a command."""
 
 
 @contextmanager
 def apart(descriptor: bool) -> Iterator[None]:
     """Within this part standard output is the results' alone: what is printed goes to standard
-    error.
-
-    descriptor: what native code and os.write send to file descriptor 1 too. That is for a process
-        that ends with the command.
-    """
+    error; with `descriptor`, for a process that ends with the command, also what native code and
+    os.write send to file descriptor 1."""
     global _results
     before, own = _results, sys.stdout
     _results = _moved(own) if descriptor else own
@@ -65,14 +64,8 @@ def _moved(own: TextIO) -> TextIO:
     os.dup2(2, 1)
     if own is not sys.__stdout__:
         return own
-    return open(
-        kept,
-        "w",
-        encoding=own.encoding,
-        errors=own.errors,
-        buffering=1 if own.isatty() else -1,
-        newline=None,
-    )
+    buffering = 1 if own.isatty() else -1
+    return open(kept, "w", buffering, encoding=own.encoding, errors=own.errors)
 
 
 @contextmanager
@@ -116,11 +109,49 @@ def reader_there() -> Iterator[None]:
         raise ReaderGone from error
 
 
+def check_file(out: Path | None) -> None:
+    """Raises UserError if --out cannot be a file."""
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise UserError(
+            f"--out {out} is a folder or lies in none that exists; "
+            "name a file in a folder that is there"
+        )
+
+
+def check_picture(out: Path, example: str) -> None:
+    """Raises UserError if --out cannot be a PNG."""
+    if out.suffix.lower() != ".png":
+        raise UserError(
+            f"--out {out} is no .png; the picture is written as PNG, so name a file like {example}"
+        )
+    if not out.parent.is_dir():
+        raise UserError(
+            f"--out {out} is in no folder that exists; make {out.parent} or name another place"
+        )
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; name a file in it")
+
+
+@contextmanager
+def opened(out: Path | None) -> Iterator[TextIO]:
+    """Where a text of results goes: standard output, or a file that appears when it is whole.
+
+    Raises ReaderGone.
+    """
+    with reader_there():
+        if out is None:
+            yield results()
+            return
+        from zslkit.utils.files import replacing
+
+        with replacing(out) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+
+
 def print_json(value: Any) -> None:
     """One JSON object and nothing else. Figures that are not finite become null, since JSON has no
     word for them."""
-    # Piece by piece: the text of a table of classes times classes is many times as large as the
-    # table.
+    # Piece by piece: the text of a table of classes times classes is many times as large as it.
     pieces = json.JSONEncoder(indent=2, allow_nan=False).iterencode(_finite(value))
     while text := "".join(islice(pieces, PIECES)):
         echo(text, nl=False)
@@ -132,7 +163,7 @@ def _finite(value: Any) -> Any:
         return {str(k): _finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(v) for v in value]
-    if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
@@ -174,7 +205,7 @@ def aligned(
         start = "".join(c + " " * (w + 2 - _cells(c)) for c, w in zip(row, widths, strict=False))
         most = room if _cells(row[-1]) == len(row[-1]) else room // 2  # a character's two cells
         folded = textwrap.wrap(row[-1], most) if room >= NARROWEST else [row[-1]]
-        lines += [(start + (folded[0] if folded else "")).rstrip()]
+        lines += [(start + "".join(folded[:1])).rstrip()]
         lines += [" " * indent + more for more in folded[1:]]
     return lines
 

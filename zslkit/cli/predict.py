@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
 from zslkit.cli import completers
-from zslkit.cli.classes import SIDES, Classes, chosen
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
     PLACE,
     check_run_and_images,
-    debug_option,
     device_option,
     explained,
-    json_option,
+    path_option,
+    run_argument,
     run_data_option,
 )
-from zslkit.cli.output import aligned, printable, reader_there, results
-from zslkit.cli.verb import Verb
-from zslkit.errors import DataError, UserError
+from zslkit.cli.output import aligned, check_file, opened, printable
+from zslkit.cli.verb import verb
+from zslkit.errors import DataError, UserError, did_you_mean
 from zslkit.utils.printable import escaped
 
 if TYPE_CHECKING:
@@ -33,19 +31,54 @@ if TYPE_CHECKING:
     from zslkit.runs.load_portable import LoadedModel
 
 
-@click.command(
-    cls=Verb,
+SIDES = ("all", "seen", "unseen")
+
+
+class Classes(click.ParamType[Any]):
+    """Classes to choose from: a word, or a CSV of new classes."""
+
+    name = "classes"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join(SIDES)}|NEW.csv]"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str | Path:
+        if value in SIDES or isinstance(value, Path):
+            return cast(str | Path, value)
+        if value.lower().endswith(".csv") or Path(value).is_file():
+            return Path(value)
+        text = f"{value!r} is neither a CSV file nor one of these{did_you_mean(value, SIDES)}"
+        raise click.BadParameter(text, ctx, param)
+
+
+def _chosen(wanted: Sequence[str | Path]) -> tuple[Any, list[Path]]:
+    """The side to choose from, and the files of new classes.
+
+    Raises:
+        UserError: Two sides are named, a file is missing, or its classes would be left out.
+    """
+    sides = list(dict.fromkeys(word for word in wanted if isinstance(word, str)))
+    files = [file for file in wanted if isinstance(file, Path)]
+    if len(sides) > 1:
+        raise UserError(f"--classes takes one of {', '.join(sides)}, and perhaps files; leave one")
+    if sides == ["seen"] and files:
+        raise UserError(
+            f"--classes seen leaves out the classes in {files[0]}, which are unseen; write "
+            "--classes unseen or all"
+        )
+    if missing := [file for file in files if not file.is_file()]:
+        raise UserError(f"--classes: there is no file {missing[0]}; check the path")
+    return (sides or ["all"])[0], files
+
+
+@verb(
     example="zslkit predict runs/cub/eszsl/seed0-*/ photo.jpg holiday/ --top 3",
     formerly={"--output": "--out", "--attributes": "--top-attributes"},
 )
-@click.argument("folder", metavar="RUN", type=PLACE, shell_complete=completers.runs)
+@run_argument("folder", "RUN")
 @click.argument("places", metavar="IMAGE...", nargs=-1, required=True, type=PLACE)
 @click.option(
-    "--top",
-    type=Whole(min=1),
-    default=5,
-    show_default=True,
-    help="How many classes to show for each image.",
+    "--top", type=Whole(min=1), default=5, help="How many classes to show for each image."
 )
 @click.option(
     "--classes",
@@ -55,15 +88,13 @@ if TYPE_CHECKING:
     shell_complete=completers.fixed(*SIDES, files=True),
     help="Classes to choose from; default: all. all: seen and unseen; seen: seen only; unseen: "
     "unseen only, the classical zero-shot task; NEW.csv: also the classes in this file, a row "
-    "each, "
-    "with the attributes of the run in its columns. May be repeated.",
+    "each, with the attributes of the run in its columns. May be repeated.",
 )
 @click.option(
     "--top-attributes",
     "attributes",
     type=Whole(min=0),
     default=3,
-    show_default=True,
     help="How many attributes to show for each class.",
 )
 @explained(
@@ -76,20 +107,13 @@ if TYPE_CHECKING:
         "jsonl": "a JSON object for each image, on a line of its own",
     },
     default="table",
-    show_default=True,
     help="How to print the classes.",
 )
-@click.option(
-    "--out",
-    "output",
-    type=PLACE,
-    metavar="FILE",
-    help="Write into this file; default: standard output.",
+@path_option(
+    "--out", "output", metavar="FILE", help="Write into this file; default: standard output."
 )
 @run_data_option
 @device_option
-@json_option
-@debug_option
 def predict(
     folder: Path,
     places: tuple[Path, ...],
@@ -108,22 +132,17 @@ def predict(
     validation picked, if any. Unreadable images in a folder are left out and named; an unreadable
     IMAGE is an error.
     """
-    if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        raise UserError(
-            f"--out {output} is a folder or lies in none that exists; name a file in a folder that "
-            "is there"
-        )
+    check_file(output)
     check_run_and_images(folder, places)
-    among, files = chosen(wanted)
+    among, files = _chosen(wanted)
     from zslkit.explain.prediction import images_of
     from zslkit.explain.prediction import predict as predicted
     from zslkit.runs.load_portable import load_without_dataset
     from zslkit.utils.devices import choose_device
     from zslkit.utils.progress import reporter_for
 
-    reporter, own = reporter_for(), results()
+    reporter = reporter_for()
     found = images_of(places, reporter.note)
-    write = WRITERS["json" if as_json else form]
     left_out: list[str] = []
     trained = load_without_dataset(folder, data_root, choose_device(device), reporter)
     for file in files:
@@ -144,8 +163,11 @@ def predict(
                 f"None of the {len(found)} images can be read; the first of them: {left_out[0]}"
             )
 
-    with _opened(output, own) as stream, reader_there():
-        write(stream, trained, answered(), left_out)
+    with opened(output) as stream:
+        if as_json or form == "json":
+            _json(stream, trained, answered(), left_out)
+        else:
+            WRITERS[form](stream, trained, answered())
     if left_out:
         click.echo(
             f"{len(left_out)} of {len(found)} images are left out, since they cannot be read",
@@ -155,80 +177,42 @@ def predict(
         click.echo(f"written: {printable(str(output))}", err=True)
 
 
-@contextmanager
-def _opened(output: Path | None, own: TextIO) -> Iterator[TextIO]:
-    """Standard output, or a file that appears when it is whole."""
-    if output is None:
-        yield own
-        return
-    from zslkit.utils.files import replacing
-
-    with replacing(output) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
-        yield stream
-
-
 def _side(trained: LoadedModel, answer: Answer) -> str:
     if answer.name in trained.added:
         return "new"
     return "seen" if answer.seen else "unseen"
 
 
-def _table(
-    stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]
-) -> None:
+def _table(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction]) -> None:
     """Image by image, as soon as it is answered."""
+    header = ("class", "", "share", "score", "attributes that spoke for it")
     for k, one in enumerate(predictions):
-        lines = [("class", "", "share", "score", "attributes that spoke for it")]
+        rows = []
         for answer in one.answers:
             spoke = ", ".join(f"{name} {given:+.3g}" for name, given in answer.attributes) or "-"
-            lines.append(
-                (
-                    answer.name,
-                    _side(trained, answer),
-                    f"{100 * answer.share:5.1f} %",
-                    f"{answer.score:.4g}",
-                    spoke,
-                )
-            )
-        print(
-            "\n" * (k > 0) + printable(str(one.image)),
-            *aligned(lines[0], lines[1:]),
-            sep="\n",
-            file=stream,
-            flush=True,
-        )
+            figures = f"{100 * answer.share:5.1f} %", f"{answer.score:.4g}"
+            rows.append((answer.name, _side(trained, answer), *figures, spoke))
+        name = "\n" * (k > 0) + printable(str(one.image))
+        print(name, *aligned(header, rows), sep="\n", file=stream, flush=True)
 
 
-def _csv(
-    stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]
-) -> None:
+def _csv(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction]) -> None:
     """A line for each image and class.
 
     Control codes and bytes that are no UTF-8, in the names of files and classes, are written by
-    their numbers: a table goes to
-    terminals too, and is UTF-8.
+    their numbers: a table goes to terminals too, and is UTF-8.
     """
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(("image", "rank", "class", "side", "score", "share", "attributes"))
     for one in predictions:
+        image = escaped(str(one.image))
         for rank, answer in enumerate(one.answers, 1):
             spoke = ";".join(f"{escaped(name)}={given:.6g}" for name, given in answer.attributes)
-            table.writerow(
-                (
-                    escaped(str(one.image)),
-                    rank,
-                    escaped(answer.name),
-                    _side(trained, answer),
-                    repr(answer.score),
-                    f"{answer.share:.6g}",
-                    spoke,
-                )
-            )
+            side, figures = _side(trained, answer), (repr(answer.score), f"{answer.share:.6g}")
+            table.writerow((image, rank, escaped(answer.name), side, *figures, spoke))
 
 
-def _jsonl(
-    stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]
-) -> None:
+def _jsonl(stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction]) -> None:
     """An object for each image, on a line of its own."""
     for one in predictions:
         print(json.dumps(_data(trained, one)), file=stream, flush=True)
@@ -237,43 +221,31 @@ def _jsonl(
 def _json(
     stream: TextIO, trained: LoadedModel, predictions: Iterable[Prediction], left_out: Sequence[str]
 ) -> None:
-    images = [_data(trained, one) for one in predictions]
     record = trained.run.record
     whole = {
         "model": record.model.name,
         "dataset": record.dataset.name,
         "run_folder": str(trained.run.folder),
         "gamma": trained.gamma,
-        "images": images,
+        "images": [_data(trained, one) for one in predictions],  # which fills left_out
         "left_out": list(left_out),
     }
     print(json.dumps(whole, indent=2), file=stream)
 
 
 def _data(trained: LoadedModel, one: Prediction) -> dict[str, Any]:
-    return {
-        "image": str(one.image),
-        "classes": [
-            {
-                "class": answer.name,
-                "side": _side(trained, answer),
-                "score": answer.score,
-                "share": answer.share,
-                "attributes": [
-                    {"attribute": name, "contribution": given} for name, given in answer.attributes
-                ],
-            }
-            for answer in one.answers
-        ],
-    }
+    classes = [
+        {
+            "class": answer.name,
+            "side": _side(trained, answer),
+            "score": answer.score,
+            "share": answer.share,
+            "attributes": [{"attribute": a, "contribution": c} for a, c in answer.attributes],
+        }
+        for answer in one.answers
+    ]
+    return {"image": str(one.image), "classes": classes}
 
 
-WRITERS: Mapping[
-    str, Callable[[TextIO, LoadedModel, Iterable[Prediction], Sequence[str]], None]
-] = {
-    "table": _table,
-    "csv": _csv,
-    "json": _json,
-    "jsonl": _jsonl,
-}
-"""How predictions are told, by --format. The last argument fills while the predictions are read."""
+WRITERS = {"table": _table, "csv": _csv, "jsonl": _jsonl}
+"""How predictions are told one by one, by --format."""

@@ -16,11 +16,9 @@ FIGURES = ("T1", "U", "S", "H", "AUSUC")
 
 
 def print_run(record: RunRecord, folder: Path, reused: bool, calibrating: str = "") -> None:
-    """Print a finished run to standard output.
+    """Print a finished run.
 
     Args:
-        record: The run's record.
-        folder: The run's folder.
         reused: Whether the run was finished before.
         calibrating: Command of this run with calibration, shown if the run has none.
     """
@@ -32,9 +30,8 @@ def run_lines(
     record: RunRecord, folder: Path, reused: bool, calibrating: str = ""
 ) -> Iterator[str]:
     """The lines that print_run prints."""
-    yield printable(
-        f"{record.model.name} on {record.dataset.title or record.dataset.name}, seed {record.seed}"
-    )
+    model, data = record.model, record.dataset
+    yield printable(f"{model.name} on {data.title or data.name}, seed {record.seed}")
     yield ""
     yield from aligned(("", *(f"{name:>5}" for name in FIGURES)), [*_rows(record)])
     asked = record.config.get("protocol", {}).get("calibration") == "validation"
@@ -45,38 +42,32 @@ def run_lines(
             f"picked on validation classes, never on test, evens that out: {calibrating}"
         )
     yield ""
+    of_test = f"; {MEANINGS[NOT_INDUCTIVE]}" if from_test_photos(record) else ""
+    semantics = data.semantics if data.semantics != "attributes" or of_test else ""
+    optional = {
+        "pretraining": model.pretraining_note,
+        "frozen": MEANINGS[LINEAR] if model.linear else "",
+        "model": "; ".join(model.remarks),
+        "scoring": record.scoring.remark if record.scoring else "",
+        "semantics": semantics
+        + (f", embedded by {data.encoder}" if semantics and data.encoder else "")
+        + of_test,
+    }
     said = {
         "protocol": protocol_words(record.protocol, record.elsewhere),
         "features": feature_words(record.features),
-        **({"pretraining": record.model.pretraining_note} if record.model.pretraining_note else {}),
-        **({"frozen": MEANINGS[LINEAR]} if record.model.linear else {}),
-        **({"model": "; ".join(record.model.remarks)} if record.model.remarks else {}),
-        **({"scoring": record.scoring.remark} if record.scoring and record.scoring.remark else {}),
-        **(
-            {
-                "semantics": record.dataset.semantics
-                + (f", embedded by {record.dataset.encoder}" if record.dataset.encoder else "")
-                + (f"; {MEANINGS[NOT_INDUCTIVE]}" if from_test_photos(record) else "")
-            }
-            if record.dataset.semantics != "attributes" or from_test_photos(record)
-            else {}
-        ),
+        **{word: text for word, text in optional.items() if text},
         "time": _times(record),
         "run folder": f"{folder}{' (was there already; --again repeats it)' if reused else ''}",
     }
     width = max(12, *(len(word) + 2 for word in said))
     yield from (f"{word + ':':<{width}}{printable(text)}" for word, text in said.items())
-    if skipped := record.dataset.n_skipped:
-        yield (
-            f"Images that could not be read and are in none of the sets: {skipped} "
-            "(features.skip_bad)"
-        )
+    if skipped := data.n_skipped:
+        lost = "Images that could not be read and are in none of the sets"
+        yield f"{lost}: {skipped} (features.skip_bad)"
     if missing := record.classes_without_images:
-        yield printable(
-            f"{len(missing)} of {record.dataset.classes} classes have no test image and count in "
-            "no "
-            f"mean: {listed(missing, 12)}"
-        )
+        without = f"{len(missing)} of {data.classes} classes have no test image"
+        yield printable(f"{without} and count in no mean: {listed(missing, 12)}")
 
 
 def _rows(record: RunRecord) -> Iterator[tuple[str, ...]]:
@@ -116,9 +107,8 @@ def protocol_words(protocol: ProtocolInfo, elsewhere: str = "") -> str:
     """The protocol's badges, spelled out. elsewhere: where the weights are from if another program
     trained them."""
     epoch = "" if protocol.epoch is None else f" ({protocol.epoch})"
-    fold = (
-        "validation fold" if protocol.fold_seed is None else f"validation fold {protocol.fold_seed}"
-    )
+    number = "" if protocol.fold_seed is None else f" {protocol.fold_seed}"
+    fold = f"validation fold{number}"
     if (protocol.folds or 1) > 1:
         fold = f"{protocol.folds} validation folds of seed {protocol.fold_seed}"
     selection = {"last": f"last epoch{epoch}", "validation": f"epoch{epoch} picked on {fold}"}
@@ -138,29 +128,20 @@ def feature_words(features: FeatureInfo) -> str:
     """Where the model's input came from."""
     if features.backbone == AS_GIVEN:
         return f"{features.input}, as given: {features.weights}"
-    size = (
-        features.size
-        if not isinstance(features.size, tuple)
-        else f"{features.size[0]}x{features.size[1]}"
-    )
-    pixels = f", {size} px" if size is not None else ""
-    return (
-        f"{features.input} of {features.backbone} ({'tuned' if features.tuned else 'frozen'}, "
-        f"weights {features.weights}){pixels}"
-    )
+    size = features.size
+    shape = f"{size[0]}x{size[1]}" if isinstance(size, tuple) else size
+    pixels = f", {shape} px" if size is not None else ""
+    how = f"{'tuned' if features.tuned else 'frozen'}, weights {features.weights}"
+    return f"{features.input} of {features.backbone} ({how}){pixels}"
 
 
 def _times(record: RunRecord) -> str:
-    costs = record.costs
-    memory = (
-        f"; peak memory {costs.peak_memory_mb:.0f} MB" if costs.peak_memory_mb is not None else ""
-    )
+    costs, peak = record.costs, record.costs.peak_memory_mb
+    memory = f"; peak memory {peak:.0f} MB" if peak is not None else ""
     parts = {
         "extraction": costs.extract_seconds,
         "training": costs.train_seconds,
         "evaluation": costs.eval_seconds,
     }
-    return (
-        ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items())
-        + f" on {record.environment.device}{memory}"
-    )
+    times = ", ".join(f"{name} {duration(seconds)}" for name, seconds in parts.items())
+    return f"{times} on {record.environment.device}{memory}"

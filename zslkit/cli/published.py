@@ -5,12 +5,11 @@ from __future__ import annotations
 import click
 
 from zslkit.cli import completers
-from zslkit.cli.options import debug_option, json_option
 from zslkit.cli.output import print_columns, print_json
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 
 
-@click.command(cls=Verb, example="zslkit published --dataset cub")
+@verb(example="zslkit published --dataset cub")
 @click.option(
     "--dataset",
     "-d",
@@ -18,8 +17,6 @@ from zslkit.cli.verb import Verb
     shell_complete=completers.published,
     help="Show only results on this dataset.",
 )
-@json_option
-@debug_option
 def published(dataset: str | None, as_json: bool) -> None:
     """List results that papers have published, each under its own protocol.
 
@@ -41,41 +38,23 @@ def published(dataset: str | None, as_json: bool) -> None:
         text = "-" if value is None else f"{value:.1f}" if isinstance(value, float) else value
         return f"{text}?" if doubted and value is not None else text
 
-    header = (
-        "method",
-        "dataset",
-        "T1",
-        "U",
-        "S",
-        "H",
-        "input",
-        "backbone",
-        "trained",
-        "averaged",
-        "protocol",
-        "epoch",
-        "gamma",
-        "resolution",
-        "labels from",
-        "source",
-        "notes",
-    )
-    print_columns(
-        header,
-        [
-            (
-                e.method,
-                e.dataset,
-                *(shown(value, name in e.unconfirmed) for name, value in e.figures().items()),
-                e.input,
-                shown(e.backbone, "backbone" in e.unconfirmed),
-                "tuned" if e.tuned else "frozen",
-                e.averaging,
-                *(e.protocol, e.selection, e.calibration, e.resolution),
-                e.program or "the method",
-                e.source or "none found",
-                e.notes,
-            )
-            for e in rows
-        ],
-    )
+    table = [
+        {
+            "method": e.method,
+            "dataset": e.dataset,
+            **{name: shown(value, name in e.unconfirmed) for name, value in e.figures().items()},
+            "input": e.input,
+            "backbone": shown(e.backbone, "backbone" in e.unconfirmed),
+            "trained": "tuned" if e.tuned else "frozen",
+            "averaged": e.averaging,
+            "protocol": e.protocol,
+            "epoch": e.selection,
+            "gamma": e.calibration,
+            "resolution": e.resolution,
+            "labels from": e.program or "the method",
+            "source": e.source or "none found",
+            "notes": e.notes,
+        }
+        for e in rows
+    ]
+    print_columns(tuple(table[0]), [tuple(row.values()) for row in table])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,16 +12,14 @@ from zslkit.cli import completers
 from zslkit.cli.failure import tell
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
-    PLACE,
     as_papers_do_option,
-    debug_option,
     device_option,
-    json_option,
     only_datasets_option,
+    path_option,
     runs_option,
 )
 from zslkit.cli.output import echo, print_json, printable, size_words
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 
 
 def _former(args: Sequence[str]) -> Mapping[str, str]:
@@ -29,31 +28,27 @@ def _former(args: Sequence[str]) -> Mapping[str, str]:
     return {"--html": "--out", "--out": "--runs"} if beside else {}
 
 
-@click.command(cls=Verb, example="zslkit report --out page", formerly=_former)
-@click.argument("folders", metavar="[RUN]...", nargs=-1, type=PLACE, shell_complete=completers.runs)
-@click.option(
+@verb(example="zslkit report --out page", formerly=_former)
+@click.argument("words", metavar="[RUN]...", nargs=-1, shell_complete=completers.runs_and_tags)
+@path_option(
     "--out",
     "target",
     required=True,
-    type=PLACE,
-    metavar="DIR",
     help="Write the page into this folder: a new one, or a former report.",
 )
 @only_datasets_option
 @runs_option
 @as_papers_do_option
-@click.option("--title", default="", metavar="TEXT", help="The page's title.")
-@click.option(
+@click.option("--title", default="", show_default=False, metavar="TEXT", help="The page's title.")
+@path_option(
     "--data-root",
-    type=PLACE,
-    metavar="DIR",
+    "root",
     help="Folder of the data, or a card FILE.yaml: shows images with wrong answers.",
 )
 @click.option(
     "--errors",
     type=Whole(min=0, max=100),
     default=12,
-    show_default=True,
     metavar="N",
     help="Images with wrong answers for each model; needs --data-root.",
 )
@@ -61,49 +56,43 @@ def _former(args: Sequence[str]) -> Mapping[str, str]:
     "--heat-maps",
     type=Whole(min=0, max=100),
     default=0,
-    show_default=True,
     metavar="N",
     help="Show where each model looked in N test images; needs --data-root.",
 )
 @device_option
-@json_option
-@debug_option
 def report(
-    folders: tuple[Path, ...],
+    words: tuple[str, ...],
     target: Path,
     datasets: tuple[str, ...],
     home: Path,
     as_papers_do: bool,
     title: str,
-    data_root: Path | None,
-    errors: int,
-    heat_maps: int,
-    device: str,
     as_json: bool,
+    **pictured: Any,
 ) -> int:
     """Write a page about finished runs for a browser: open DIR/index.html. Nothing is trained.
 
     The page shows the runs below --runs, or each RUN that is named: a run folder, a folder of such,
-    or a file that another person made with zslkit runs --export. It has the table of zslkit
-    compare,
-    curves, classes, costs, and where each number comes from. --device is used for heat maps alone.
+    a pattern in quotes, a tag, or a file that another person made with zslkit runs --export. It has
+    the table of zslkit compare, curves, classes, costs, and where each number comes from. --device
+    is used for heat maps alone.
     """
-    if heat_maps and data_root is None:
+    if pictured["heat_maps"] and pictured["root"] is None:
         raise click.UsageError(
             "--heat-maps needs the images: say where the data is with --data-root"
         )
     from zslkit.page.gather import gather
-    from zslkit.page.write import Pictures, check_target, write
+    from zslkit.page.pictures import Pictures
+    from zslkit.page.write import check_target, write
     from zslkit.utils.progress import reporter_for
 
     check_target(target)
-    gathered = gather(folders, home, datasets)
-    pictures = Pictures(data_root, errors, heat_maps, device)
+    gathered = gather(words, home, datasets)
     written = write(
         gathered,
         target,
         title=title,
-        pictures=pictures,
+        pictures=Pictures(**pictured),
         as_papers_do=as_papers_do,
         reporter=reporter_for(),
         tell=tell,
@@ -124,11 +113,11 @@ def report(
             }
         )
     else:
-        pictured = f", {_count(written.n_pictures, 'picture')}" if written.n_pictures else ""
+        shown = f", {_count(written.n_pictures, 'picture')}" if written.n_pictures else ""
         apart = f" and {_count(picked, 'row')} picked on test" if as_papers_do else ""
         counts = (
             f"{_count(len(written.runs), 'run')} in {_count(rows, 'row')}{apart}, "
-            f"{size_words(written.page_bytes)}{pictured}"
+            f"{size_words(written.page_bytes)}{shown}"
         )
         echo(printable(f"written: {written.index} ({counts})"))
     return 2 if gathered.unread or written.refused else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,15 @@ from zslkit.cli import completers
 from zslkit.cli.chosen_runs import chosen, export
 from zslkit.cli.failure import tell
 from zslkit.cli.options import (
-    PLACE,
-    debug_option,
     explained,
-    json_option,
+    flag,
     only_datasets_option,
+    path_option,
+    run_argument,
     runs_option,
 )
-from zslkit.cli.output import echo, print_columns, print_json, printable, reader_there, results
-from zslkit.cli.verb import Verb, used
+from zslkit.cli.output import check_file, echo, opened, print_columns, print_json, printable
+from zslkit.cli.verb import refuse, used, verb
 from zslkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,21 +37,23 @@ FORMATS = {
 }
 
 
+tag_option = partial(click.option, metavar="TAG", shell_complete=completers.tags)
+
+
 def _former(args: Sequence[str]) -> dict[str, str]:
     """--out was the folder of the runs, before a file could be written."""
     asked = any(arg.startswith("--format") for arg in args)
     return {} if asked else {"--out": "--runs"}
 
 
-@click.command(
-    cls=Verb,
+@verb(
     example="zslkit runs --model eszsl\n"
     "zslkit runs runs/digits/eszsl/seed0-*/ --tag paper\n"
     "zslkit runs --format csv --out figures.csv\n"
     "zslkit runs --tagged paper --export ours.zip",
     formerly=_former,
 )
-@click.argument("folders", metavar="[RUN]...", nargs=-1, type=PLACE, shell_complete=completers.runs)
+@run_argument("folders", "[RUN]...", nargs=-1)
 @click.option(
     "--model",
     "-m",
@@ -61,38 +64,23 @@ def _former(args: Sequence[str]) -> dict[str, str]:
     help="List only runs of this model; may be repeated.",
 )
 @only_datasets_option
-@click.option(
-    "--tagged",
-    metavar="TAG",
-    shell_complete=completers.tags,
-    help="List only runs with this tag.",
-)
-@click.option(
-    "--tag", metavar="TAG", shell_complete=completers.tags, help="Give each RUN this tag."
-)
-@click.option(
-    "--untag", metavar="TAG", shell_complete=completers.tags, help="Take this tag from each RUN."
-)
-@click.option(
+@tag_option("--tagged", help="List only runs with this tag.")
+@tag_option("--tag", help="Give each RUN this tag.")
+@tag_option("--untag", help="Take this tag from each RUN.")
+@path_option(
     "--export",
     "target",
-    type=PLACE,
     metavar="FILE",
     help="Write the chosen finished runs into one new zip file for others, without weights; "
     "zslkit compare and report read it.",
 )
-@click.option("--remove", is_flag=True, help="Remove each RUN with all that is in it; needs --yes.")
-@click.option("--yes", is_flag=True, help="Confirm --remove.")
+@flag("--remove", "Remove each RUN with all that is in it; needs --yes.")
+@flag("--yes", "Confirm --remove.")
 @explained("--format", "form", values=FORMATS, help="How to print the list; default: table.")
-@click.option(
-    "--out",
-    type=PLACE,
-    metavar="FILE",
-    help="Write csv or parquet into this file; default: standard output.",
+@path_option(
+    "--out", metavar="FILE", help="Write csv or parquet into this file; default: standard output."
 )
 @runs_option
-@json_option
-@debug_option
 def runs(
     folders: tuple[Path, ...],
     models: tuple[str, ...],
@@ -115,27 +103,57 @@ def runs(
     dataset, seed, metric, value, and how it was made.
     """
     long = form if form in ("csv", "parquet") else None
-    _check_format(long, form, out, as_json, changes=bool(tag or untag or remove or target))
-    as_json = as_json or form == "json"
+    changes = tag or untag or remove or target
     if tag is not None and not folders:
         used("--tag without RUN", "--tagged")
         tagged, tag = tag, None
-    _check(folders, bool(models or datasets or tagged), tag, untag, remove, yes)
+    retags = tag is not None or untag is not None
+    refuse(
+        (
+            as_json and form not in (None, "json"),
+            "--json and --format exclude each other: choose one",
+        ),
+        (out is not None and not long, "--out goes with --format csv or parquet"),
+        (long and changes, f"--format {long} goes with neither --tag, --untag nor --remove"),
+        (long == "parquet" and not out, "--format parquet needs --out FILE, since it is no text"),
+        (not folders and remove, "--remove takes run folders; name them"),
+        (not folders and untag is not None, "--untag takes run folders; name them"),
+        (
+            folders and (models or datasets or tagged),
+            "--model, --dataset and --tagged choose what is listed; leave them away or name no RUN",
+        ),
+        (remove and retags, "--remove goes with neither --tag nor --untag"),
+        (yes and not remove, "--yes goes with --remove"),
+        (target and (retags or remove), "--export goes with none of --tag, --untag and --remove"),
+    )
+    check_file(out)
+    as_json = as_json or form == "json"
     if target is not None:
-        if tag is not None or untag is not None or remove:
-            raise click.UsageError("--export goes with none of --tag, --untag and --remove")
         export(folders, chosen(home, models, datasets, tagged, []), home, target, as_json)
         return 0
-    if not folders:
-        return _list(home, models, datasets, tagged, as_json, long, out)
     from zslkit.runs import inventory
 
-    items = [
-        inventory.item_at(folder, home) for folder in dict.fromkeys(folders)
-    ]  # a mistake in the last one is told before the first is touched
+    if not folders:
+        unread: list[str] = []
+        items = chosen(home, models, datasets, tagged, unread)
+        untrue = _untrue(items)
+        if long:
+            _write_long(items, untrue, long, out)
+        else:
+            _print(items, untrue, as_json, unread)
+        for sentence in unread:
+            tell(sentence)
+        for place in inventory.clear_left(home):
+            tell(f"{place} was left by a command that was killed, and is removed")
+        if not items and not unread:
+            tell(f"There are no runs in {home}")
+        return 2 if untrue else 0
+
+    # A mistake in the last one is told before the first is touched.
+    items = [inventory.item_at(folder, home) for folder in dict.fromkeys(folders)]
     if remove:
         return _remove(items, yes, as_json)
-    if tag is not None or untag is not None:
+    if retags:
         items = [_tagged(item, tag, untag) for item in items]
     untrue = _untrue(items)
     if long:
@@ -159,95 +177,23 @@ def _untrue(items: Sequence[InventoryItem]) -> dict[Path, str]:
     return found
 
 
-def _check_format(
-    long: str | None, form: str | None, out: Path | None, as_json: bool, changes: bool
-) -> None:
-    if as_json and form not in (None, "json"):
-        raise click.UsageError("--json and --format exclude each other: choose one")
-    if out is not None and not long:
-        raise click.UsageError("--out goes with --format csv or parquet")
-    if long and changes:
-        raise click.UsageError(f"--format {long} goes with neither --tag, --untag nor --remove")
-    if long == "parquet" and out is None:
-        raise click.UsageError("--format parquet needs --out FILE, since it is no text")
-    if out is not None and (out.is_dir() or not out.parent.is_dir()):
-        raise UserError(
-            f"--out {out} is a folder or lies in none that exists; "
-            "name a file in a folder that is there"
-        )
-
-
 def _write_long(
     items: Sequence[InventoryItem], untrue: Mapping[Path, str], long: str, out: Path | None
 ) -> None:
     """The figures of the finished runs in long form."""
     from zslkit.report.long_form import long_form, write_csv, write_parquet
-    from zslkit.utils.files import replacing
 
     runs = [item.run for item in items if item.run and item.state != "replaced"]
     rows = list(long_form(run for run in runs if run.folder not in untrue))
-    if long == "parquet":
-        assert out is not None
+    if long == "parquet" and out is not None:
         write_parquet(rows, out)
-    elif out is not None:
-        with replacing(out) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
-            write_csv(rows, stream)
     else:
-        with reader_there():
-            write_csv(rows, results())
+        with opened(out) as stream:
+            write_csv(rows, stream)
     if out is not None:
         tell(f"written: {out}, {len(rows)} rows")
     for reason in untrue.values():
         tell(f"Left out: {reason}")
-
-
-def _check(
-    folders: Sequence[Path],
-    filtered: bool,
-    tag: str | None,
-    untag: str | None,
-    remove: bool,
-    yes: bool,
-) -> None:
-    if not folders and (remove or untag is not None):
-        raise click.UsageError(
-            f"{'--remove' if remove else '--untag'} takes run folders; name them"
-        )
-    if folders and filtered:
-        raise click.UsageError(
-            "--model, --dataset and --tagged choose what is listed; leave them away or name no RUN"
-        )
-    if remove and (tag is not None or untag is not None):
-        raise click.UsageError("--remove goes with neither --tag nor --untag")
-    if yes and not remove:
-        raise click.UsageError("--yes goes with --remove")
-
-
-def _list(
-    home: Path,
-    models: Sequence[str],
-    datasets: Sequence[str],
-    tag: str | None,
-    as_json: bool,
-    long: str | None,
-    out: Path | None,
-) -> int:
-    from zslkit.runs.inventory import clear_left
-
-    unread: list[str] = []
-    items = chosen(home, models, datasets, tag, unread)
-    untrue = _untrue(items)
-    if long:
-        _write_long(items, untrue, long, out)
-    else:
-        _print(items, untrue, as_json, unread)
-    for sentence in unread:
-        tell(sentence)
-    for place in clear_left(home):
-        tell(f"{place} was left by a command that was killed, and is removed")
-    if not items and not unread:
-        tell(f"There are no runs in {home}")
-    return 2 if untrue else 0
 
 
 def _print(
@@ -256,7 +202,7 @@ def _print(
     as_json: bool,
     unread: Sequence[str] = (),
 ) -> None:
-    items = [replace(i, problem=untrue.get(i.folder, i.problem)) for i in items]
+    items = [replace(item, problem=untrue.get(item.folder, item.problem)) for item in items]
     if as_json:
         shown = [_data(item, item.folder not in untrue) for item in items]
         print_json({"runs": shown, "unread": list(unread)})
@@ -265,31 +211,22 @@ def _print(
         print_columns(header, [_cells(item, item.folder not in untrue) for item in items])
         for item in items:
             if item.problem:
-                tell(
-                    item.problem
-                    if str(item.folder) in item.problem
-                    else f"{item.folder} is {item.state}: {item.problem}"
-                )
+                known = str(item.folder) in item.problem
+                tell(item.problem if known else f"{item.folder} is {item.state}: {item.problem}")
 
 
 def _cells(item: InventoryItem, true: bool) -> tuple[str, ...]:
     from zslkit.report.badges import badges_of
 
-    record = item.run.record if item.run else None
-    made = ", ".join(badges_of(record).words) if record else "-"
-    h = f"{record.metrics.H:.1f}" if record and true else "-"
-    when = record.finished[:16].replace("T", " ") if record else "-"
-    return (
-        item.model,
-        item.dataset,
-        str(item.seed),
-        h,
-        made,
-        when,
-        item.state,
-        ", ".join(item.tags) or "-",
-        str(item.folder),
-    )
+    h = made = when = "-"
+    if item.run:
+        record = item.run.record
+        h = f"{record.metrics.H:.1f}" if true else "-"
+        made = ", ".join(badges_of(record).words)
+        when = record.finished[:16].replace("T", " ")
+    tags = ", ".join(item.tags) or "-"
+    run = (item.model, item.dataset, str(item.seed))
+    return (*run, h, made, when, item.state, tags, str(item.folder))
 
 
 def _data(item: InventoryItem, true: bool) -> dict[str, Any]:
@@ -339,12 +276,8 @@ def _remove(items: Sequence[InventoryItem], yes: bool, as_json: bool) -> int:
         except UserError as error:
             kept.append((item, str(error)))
     if as_json:
-        print_json(
-            {
-                "removed": [str(i.folder) for i in gone],
-                "kept": [{"run_folder": str(i.folder), "reason": why} for i, why in kept],
-            }
-        )
+        left = [{"run_folder": str(i.folder), "reason": why} for i, why in kept]
+        print_json({"removed": [str(i.folder) for i in gone], "kept": left})
     else:
         for item in gone:
             echo(printable(f"removed {item.folder}"))

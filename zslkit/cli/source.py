@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -15,6 +16,10 @@ from typing import Any
 OWN = "zslkit"
 """Base classes and re-exports are followed within the plugin's own package and into this one, no
 further."""
+
+
+NOT_LITERAL = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
+"""What ast.literal_eval raises."""
 
 
 class Fault(Exception):
@@ -33,14 +38,14 @@ def facts(target: str) -> Facts:
     """What the class of "package.module:Class" says of itself.
 
     An attribute that is no literal is left out. Raises Fault if the module or the class is not
-    there,
-    or the module is not Python.
+    there, or the module is not Python.
     """
-    module, _, name = target.partition(":")
     values: dict[str, Any] = {}
     description = ""
-    for place, node in _lineage(module, name.strip(), {module.partition(".")[0], OWN}, set()):
-        description = description or _first_line(node)
+    for place, node in _line(target):
+        description = (
+            description or (ast.get_docstring(node) or "").strip().partition("\n")[0].strip()
+        )
         for key, value in _attributes(node, place).items():
             values.setdefault(key, value)
     return Facts(values, description)
@@ -52,9 +57,9 @@ def derives(target: str, ancestor: str) -> bool | None:
 
     A function is no class, so it derives from nothing. Raises Fault as `facts` does.
     """
-    module, _, name = target.partition(":")
-    line = list(_lineage(module, name.strip(), {module.partition(".")[0], OWN}, set()))
+    line = _line(target)
     if not line:
+        module, _, name = target.partition(":")
         return False if name.strip() in _Module.read(module).functions else None
     if any(f"{place.name}:{node.name}" == ancestor for place, node in line):
         return True
@@ -73,9 +78,7 @@ def config_keys(target: str, attribute: str | None = None) -> list[str]:
 
     Keys of classes that cannot be followed are left out. Raises Fault as `facts` does.
     """
-    module, _, name = target.partition(":")
-    packages = {module.partition(".")[0], OWN}
-    line = list(_lineage(module, name.strip(), packages, set()))
+    line = _line(target)
     if attribute is not None:
         for place, node in line:
             chosen = dict(_bindings(node.body)).get(attribute)
@@ -84,20 +87,16 @@ def config_keys(target: str, attribute: str | None = None) -> list[str]:
         return []
     keys: dict[str, None] = {}
     for place, node in line:
-        for statement in node.body:
-            if not isinstance(statement, ast.AnnAssign) or not isinstance(
-                statement.target, ast.Name
-            ):
+        for part in node.body:
+            if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
                 continue
-            key, kind = statement.target.id, statement.annotation
-            inner: list[str] = []
-            home = place.imported.get(kind.id, ("",))[0] if isinstance(kind, ast.Name) else ""
-            if isinstance(kind, ast.Name) and (
-                kind.id in place.classes or home.partition(".")[0] in packages
-            ):
-                inner = config_keys(place.target(kind.id))
+            key, kind, inner = part.target.id, part.annotation, []
             if isinstance(kind, ast.Subscript) and ast.unparse(kind.value).endswith("ClassVar"):
                 continue
+            if isinstance(kind, ast.Name):
+                home = place.imported.get(kind.id, ("",))[0].partition(".")[0]
+                if kind.id in place.classes or home in _packages_of(target):
+                    inner = config_keys(place.target(kind.id))
             keys.update(dict.fromkeys([f"{key}.{i}" for i in inner] or [key]))
     return list(keys)
 
@@ -127,10 +126,20 @@ def constant(module: str, name: str) -> Any:
     return _Module.read(module).constants.get(name)
 
 
+def _packages_of(target: str) -> set[str]:
+    """Those within which base classes are followed."""
+    return {target.partition(":")[0].partition(".")[0], OWN}
+
+
+def _line(target: str) -> list[tuple[_Module, ast.ClassDef]]:
+    """The class of "module:Class" and those of its bases that can be followed, nearest first."""
+    module, _, name = target.partition(":")
+    return list(_lineage(module, name.strip(), _packages_of(target), set()))
+
+
 def _lineage(
     module: str, name: str, packages: set[str], seen: set[tuple[str, str]]
 ) -> Iterator[tuple[_Module, ast.ClassDef]]:
-    """The class and those of its bases that can be followed, nearest first."""
     if (module, name) in seen:
         return
     seen.add((module, name))
@@ -153,17 +162,10 @@ def _lineage(
         try:
             if base.id in place.classes:
                 yield from _lineage(module, base.id, packages, seen)
-            elif (origin := place.imported.get(base.id)) and origin[0].partition(".")[
-                0
-            ] in packages:
+            elif (origin := place.imported.get(base.id, ("", "")))[0].partition(".")[0] in packages:
                 yield from _lineage(*origin, packages, seen)
         except Fault:
             continue
-
-
-def _first_line(node: ast.ClassDef) -> str:
-    text = ast.get_docstring(node) or ""
-    return text.strip().partition("\n")[0].strip()
 
 
 def _attributes(node: ast.ClassDef, place: _Module) -> dict[str, Any]:
@@ -171,26 +173,23 @@ def _attributes(node: ast.ClassDef, place: _Module) -> dict[str, Any]:
     for name, value in _bindings(node.body):
         if isinstance(value, ast.Name) and value.id in place.constants:
             found[name] = place.constants[value.id]
-            continue
-        try:
-            found[name] = ast.literal_eval(value)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            continue
+        else:
+            with suppress(*NOT_LITERAL):
+                found[name] = ast.literal_eval(value)
     return found
 
 
 def _bindings(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
     for statement in body:
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and statement.value is not None
-        ):
-            yield statement.target.id, statement.value
-        elif isinstance(statement, ast.Assign):
-            for target in statement.targets:
-                if isinstance(target, ast.Name):
-                    yield target.id, statement.value
+        targets: list[ast.expr] = []
+        if isinstance(statement, ast.Assign):
+            targets = statement.targets
+        elif isinstance(statement, ast.AnnAssign):
+            targets = [statement.target]
+        value = getattr(statement, "value", None)
+        for target in targets:
+            if isinstance(target, ast.Name) and value is not None:
+                yield target.id, value
 
 
 class _Module:
@@ -202,14 +201,11 @@ class _Module:
         self.imported: dict[str, tuple[str, str]] = {}
         self.constants: dict[str, Any] = {}
         self.functions: set[str] = set()
-        self.needed = {
-            package
-            for statement in (tree.body if tree is not None else ())
-            for package in _packages(statement)
-        }
+        body = [] if tree is None else tree.body
+        self.needed = {package for statement in body for package in _packages(statement)}
         self._names: set[str] = set()
         self._star = False
-        for statement in _flat(tree.body) if tree is not None else ():
+        for statement in _flat(body):
             if isinstance(statement, ast.ClassDef):
                 self.classes[statement.name] = statement
             elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -217,13 +213,10 @@ class _Module:
                 self.functions.add(statement.name)
             elif isinstance(statement, ast.ImportFrom):
                 self._import(statement, name, is_package)
-        if tree is not None:
-            for bound, value in _bindings(list(_flat(tree.body))):
-                self._names.add(bound)
-                try:
-                    self.constants[bound] = ast.literal_eval(value)
-                except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-                    continue
+        for bound, value in _bindings(list(_flat(body))):
+            self._names.add(bound)
+            with suppress(*NOT_LITERAL):
+                self.constants[bound] = ast.literal_eval(value)
 
     def _import(self, statement: ast.ImportFrom, name: str, is_package: bool) -> None:
         package = name if is_package else name.rpartition(".")[0]
@@ -239,11 +232,8 @@ class _Module:
         outer, *inner = name.split(".")
         node = self.classes.get(outer)
         for part in inner:
-            node = (
-                next((s for s in node.body if isinstance(s, ast.ClassDef) and s.name == part), None)
-                if node
-                else None
-            )
+            own = [s for s in (node.body if node else ()) if isinstance(s, ast.ClassDef)]
+            node = next((one for one in own if one.name == part), None)
         return node
 
     def target(self, name: str) -> str:
@@ -252,12 +242,8 @@ class _Module:
 
     def binds(self, name: str) -> bool:
         """Whether the name may exist although no class statement makes it."""
-        return (
-            not self.readable
-            or self._star
-            or name.partition(".")[0] in self._names
-            or name.partition(".")[0] in self.imported
-        )
+        outer = name.partition(".")[0]
+        return not self.readable or self._star or outer in self._names or outer in self.imported
 
     @staticmethod
     @cache
@@ -270,9 +256,8 @@ class _Module:
             text = source(name) if source is not None else None
             tree = ast.parse(text) if text is not None else None
         except SyntaxError as error:
-            raise Fault(
-                f"{spec.origin}{f', line {error.lineno}' if error.lineno else ''}: {error.msg}"
-            ) from error
+            where = f", line {error.lineno}" if error.lineno else ""
+            raise Fault(f"{spec.origin}{where}: {error.msg}") from error
         except (ImportError, OSError, ValueError, RecursionError, MemoryError) as error:
             raise Fault(f"{spec.origin} cannot be read ({error})") from error
         return _Module(name, tree, spec.submodule_search_locations is not None)
@@ -292,14 +277,11 @@ def _flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """Statements of a module, those inside if and try included."""
     for statement in body:
         yield statement
-        for part in (
-            ("body", "orelse", "finalbody")
-            if isinstance(statement, (ast.If, ast.Try, ast.With))
-            else ()
-        ):
-            yield from _flat(getattr(statement, part, []))
-        for handler in statement.handlers if isinstance(statement, ast.Try) else ():
-            yield from _flat(handler.body)
+        if isinstance(statement, (ast.If, ast.Try, ast.With)):
+            for part in ("body", "orelse", "finalbody"):
+                yield from _flat(getattr(statement, part, []))
+            for handler in getattr(statement, "handlers", []):
+                yield from _flat(handler.body)
 
 
 def locate(module: str) -> ModuleSpec:

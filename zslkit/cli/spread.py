@@ -23,9 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import click
-
 from zslkit import __version__
+from zslkit.cli.verb import refuse
 from zslkit.cli.worker import BEGUN, Order, Site, WorkerReply, make, this_process
 from zslkit.errors import UserError, ZslkitError
 from zslkit.registry import is_card
@@ -51,21 +50,29 @@ class Spread:
 
     def __post_init__(self) -> None:
         """Raises UsageError for options that contradict each other."""
-        if self.backend == "local" and self.scheduler is not None:
-            raise click.UsageError(
+        local = self.backend == "local"
+        refuse(
+            (
+                local and self.scheduler is not None,
                 "--scheduler is the address of a cluster: say of which kind with --backend dask or "
-                "--backend ray"
-            )
-        if self.backend == "dask" and self.scheduler is None:
-            raise click.UsageError(
+                "--backend ray",
+            ),
+            (
+                self.backend == "dask" and self.scheduler is None,
                 "--backend dask needs the address of a scheduler, such as --scheduler "
-                "tcp://HOST:8786"
-            )
-        if self.backend != "local" and self.jobs is not None:
-            raise click.UsageError(
+                "tcp://HOST:8786",
+            ),
+            (
+                not local and self.jobs is not None,
                 f"--jobs counts processes of this machine; with --backend {self.backend} there are "
-                "as many as workers"
-            )
+                "as many as workers",
+            ),
+        )
+
+    @classmethod
+    def taken_from(cls, options: dict[str, Any]) -> Spread:
+        """Take the values of spread_options out of `options`. Raises UsageError as above."""
+        return cls(*(options.pop(name) for name in ("jobs", "backend", "scheduler")))
 
     @property
     def asked(self) -> bool:
@@ -76,8 +83,7 @@ class Spread:
         """How many runs are made at once on this machine. 1 is the process of the command itself.
 
         More than one is never a guess: each takes the memory of a run of its own, and a smaller
-        share of the cores moves the last
-        bits of what it computes.
+        share of the cores moves the last bits of what it computes.
         """
         return self.jobs or max(1, cuda_devices(device))
 
@@ -98,15 +104,17 @@ def answers(
     debug: bool,
     points: Sequence[Mapping[str, Any]] | None = None,
 ) -> Generator[WorkerReply, None, None]:
-    """The answers of the runs with these arguments (keywords of experiment.run), one each, in the
-    order in which they come.
-
-    points: of each run's search; then these are tried, and no run is made.
+    """The answers of the runs with these arguments of zslkit.run, in the order in which they come.
 
     A run whose worker was lost is given out once more, and after a second loss alone, so that it
-    takes no other along. Raises
-    UserError if the cluster cannot be reached or a worker does not see the files of this command,
-    Stop if a worker was interrupted.
+    takes no other along.
+
+    Args:
+        points: Of each run's search; then these are tried, and no run is made.
+
+    Raises:
+        UserError: The cluster cannot be reached, or a worker does not see this command's files.
+        Stop: A worker was interrupted.
     """
     local = spread.backend == "local"
     times: Counter[int] = Counter()
@@ -144,13 +152,14 @@ def _begun(site: Site, waiting: Container[int]) -> list[int]:
 
 def _sentence_of(error: Lost, local: bool) -> str:
     if code := re.search(r"EXIT\((\d+)\)", str(error)):
-        how = f"its process ended by itself with exit code {code[1]} and without an answer"
         return (
-            f"{how}; native code of the model or of a library calls exit(), which no plugin may do"
+            f"its process ended by itself with exit code {code[1]} and without an answer; "
+            "native code of the model or of a library calls exit(), which no plugin may do"
         )
-    less = "fewer --jobs" if local else "more memory for each worker"
-    how = f"its worker was lost twice ({error}), as happens where memory is short"
-    return f"{how}; the same command goes on from here, with {less}"
+    return (
+        f"its worker was lost twice ({error}), as happens where memory is short; the same command "
+        f"goes on from here, with {'fewer --jobs' if local else 'more memory for each worker'}"
+    )
 
 
 @contextmanager
@@ -173,8 +182,7 @@ def _site(
     threads = int(said) if said.isdecimal() and int(said) else max(1, joblib.cpu_count() // workers)
     listing = None if local or not data.is_dir() else (str(data), tuple(sorted(os.listdir(data))))
     with ExitStack() as stack:
-        # Named so that the next command removes what a killed one leaves
-        # (zslkit.utils.files.clear).
+        # So named, utils.files.clear removes for the next command what a killed one leaves.
         name = f".jobs-{uuid.uuid4().hex[:12]}.{stack.enter_context(marked())}.new"
         homes = [place / name for place in places]
         for home in homes:
@@ -182,23 +190,18 @@ def _site(
             stack.callback(_remove, home)
             home.mkdir(parents=True)
             (home / "alive").touch()
-        markers = tuple(str(home / "alive") for home in homes)
-        devices = cuda_devices(device) if local else 0
-        command = "" if local else this_process()
-        own = torch.get_num_threads() if of_points else None
-        share, parent = (threads, os.getpid()) if local else (None, 0)
         yield Site(
-            __version__,
-            markers,
-            listing,
-            str(cache),
-            share,
-            workers,
-            devices,
-            debug,
-            command,
-            parent,
-            own,
+            version=__version__,
+            markers=tuple(str(home / "alive") for home in homes),
+            listing=listing,
+            cache=str(cache),
+            threads=threads if local else None,
+            workers=workers,
+            devices=cuda_devices(device) if local else 0,
+            debug=debug,
+            command="" if local else this_process(),
+            parent=os.getpid() if local else 0,
+            command_threads=torch.get_num_threads() if of_points else None,
         )
 
 
@@ -244,10 +247,9 @@ def _quiet_ends() -> None:
     if _LEAKS not in said:  # its tracker is a process of its own, and outlives this one
         os.environ["PYTHONWARNINGS"] = f"{said},{_LEAKS}".lstrip(",")
         before = threading.excepthook
+        of_loky = "ExecutorManagerThread"
         threading.excepthook = lambda a: (
-            None
-            if a.thread and a.thread.name == "ExecutorManagerThread" and received()
-            else before(a)
+            None if a.thread and a.thread.name == of_loky and received() else before(a)
         )
 
 
@@ -255,10 +257,8 @@ _LEAKS = "ignore:resource_tracker"
 
 
 def _end_of(error: BrokenProcessPool) -> str:
-    codes = re.search(r"exit codes? of the workers (?:are|is) \{(.*?)\}", str(error))
-    return (
-        f"a process ended: {codes[1]}" if codes and "EXIT" in codes[1] else "a process was killed"
-    )
+    codes = re.search(r"exit codes? of the workers (?:are|is) \{([^}]*EXIT[^}]*)\}", str(error))
+    return f"a process ended: {codes[1]}" if codes else "a process was killed"
 
 
 def _made(orders: Sequence[Order], return_as: str = "generator_unordered") -> Iterator[WorkerReply]:
@@ -289,10 +289,7 @@ def _by_dask(orders: Sequence[Order], address: str) -> Iterator[WorkerReply]:
     distributed = _needed("distributed", "dask")
     import joblib
 
-    for name in (
-        "distributed",
-        "distributed.client",
-    ):  # what they log as errors is told here in one sentence
+    for name in ("distributed", "distributed.client"):  # their errors are told here in a sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = distributed.Client(address, timeout=CONNECT, set_as_default=False)
@@ -300,10 +297,8 @@ def _by_dask(orders: Sequence[Order], address: str) -> Iterator[WorkerReply]:
         raise UserError(
             f"No Dask scheduler answers at {address} ({error}); start one with: dask scheduler"
         ) from error
-    gone = (
-        f"The scheduler at {address} was lost; start it again, and the same command goes on "
-        "from here"
-    )
+    mend = "start it again, and the same command goes on from here"
+    gone = f"The scheduler at {address} was lost; {mend}"
     with client, joblib.parallel_config(backend="dask", client=client), _watched(client) as failed:
         try:
             yield from _made(orders)
@@ -321,10 +316,10 @@ def _by_dask(orders: Sequence[Order], address: str) -> Iterator[WorkerReply]:
                 raise ZslkitError(gone) from failed[0]
             if isinstance(failed[0], distributed.KilledWorker):
                 raise Lost("Dask gave it up after several workers died") from failed[0]
+            why = f"{type(failed[0]).__name__}: {failed[0]}"
             raise UserError(
-                f"The workers of {address} could not begin ({type(failed[0]).__name__}: "
-                f"{failed[0]}); "
-                "install zslkit and the plugins in their environment as well"
+                f"The workers of {address} could not begin ({why}); install zslkit and the plugins "
+                "in their environment as well"
             ) from failed[0]
 
 

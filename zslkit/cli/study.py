@@ -10,18 +10,17 @@ from typing import Any
 import click
 
 from zslkit.cli import completers
-from zslkit.cli.failure import State, tell
+from zslkit.cli.failure import State
 from zslkit.cli.listing import find_names, find_trackers
-from zslkit.cli.many import QueuedRun, failure_sentences, parse_seeds, run_all
+from zslkit.cli.many import QueuedRun, parse_seeds, run_all, tell_failures
 from zslkit.cli.many import as_json as failures_json
 from zslkit.cli.options import (
     PLACE,
     data_root_option,
-    debug_option,
     deterministic_option,
     device_option,
-    json_option,
     out_option,
+    path_option,
     reuse_changed_option,
     set_option,
     spread_options,
@@ -29,11 +28,10 @@ from zslkit.cli.options import (
 )
 from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.cli.spread import Spread
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 
 
-@click.command(
-    cls=Verb,
+@verb(
     example="zslkit study zslkit_dedn/studies/ablation.yaml --dataset digits --seeds 0",
     formerly={"--to": "--tables"},
 )
@@ -58,16 +56,8 @@ from zslkit.cli.verb import Verb
 @out_option
 @tracker_option
 @reuse_changed_option
-@click.option(
-    "--tables",
-    "to",
-    type=PLACE,
-    metavar="DIR",
-    help="Write table and plot here; default: OUT/studies.",
-)
+@path_option("--tables", "to", help="Write table and plot here; default: OUT/studies.")
 @spread_options
-@json_option
-@debug_option
 @click.pass_obj
 def study(
     state: State,
@@ -75,16 +65,11 @@ def study(
     file: Path,
     dataset: str | None,
     seeds: tuple[int, ...] | None,
-    data_root: Path,
     settings: tuple[str, ...],
-    device: str,
-    deterministic: bool,
     out: Path,
-    trackers: tuple[str, ...],
-    reuse_changed: bool,
     to: Path | None,
     as_json: bool,
-    **spreading: Any,
+    **options: Any,
 ) -> int:
     """Run every variant of the study in FILE with each seed. Finished runs are reused.
 
@@ -97,7 +82,7 @@ def study(
     from zslkit.runs import api
     from zslkit.utils.progress import reporter_for
 
-    spread = Spread(**spreading)
+    spread = Spread.taken_from(options)
     plan = read_study(file)
     plan = plan.model_copy(
         update={k: v for k, v in (("dataset", dataset), ("seeds", list(seeds or ()))) if v}
@@ -105,18 +90,11 @@ def study(
     find_names([plan.model], plan.dataset)
     state.resumes = True
     chosen = variants(plan, parse_set(settings).values)
-    common: dict[str, Any] = {"data_root": data_root, "preset": plan.preset}
-    find_trackers(trackers)
+    find_trackers(options["trackers"])
+    shared: dict[str, Any] = {"model": plan.model, "dataset": plan.dataset, "preset": plan.preset}
     for variant in chosen:  # a mistake in the last one is told before the first has cost an hour
-        api.resolve(plan.model, plan.dataset, overrides=variant.settings, **common)
-    how = {
-        "device": device,
-        "deterministic": deterministic,
-        "out": out,
-        "trackers": trackers,
-        "reuse_changed": reuse_changed,
-    }
-    shared = {"model": plan.model, "dataset": plan.dataset, **how, **common}
+        api.resolve(**shared, data_root=options["data_root"], overrides=variant.settings)
+    shared |= {"out": out, **options}
     # Two values may be written alike in a label, so a job belongs to its variant by its settings.
     jobs = [
         QueuedRun(variant.label, seed, {**shared, "seed": seed, "overrides": variant.settings})
@@ -132,16 +110,9 @@ def study(
     # Without a single run there is no table, and one of an earlier start stays.
     written = report.write(plan, lines, to or out / "studies", file.stem, missing) if lines else []
     if as_json:
-        print_json(
-            {
-                **report.as_data(plan, lines),
-                "files": [str(f) for f in written],
-                "failures": failures_json(failures, "variant"),
-            }
-        )
+        lacking = {"failures": failures_json(failures, "variant")}
+        print_json({**report.as_data(plan, lines), "files": [str(f) for f in written], **lacking})
     elif lines:
         print_columns(report.HEADER, report.cells(lines))
         echo("\n" + printable(f"written: {', '.join(map(str, written))}"))
-    for failure in failure_sentences(failures):
-        tell(failure)
-    return 1 if failures else 0
+    return tell_failures(failures)

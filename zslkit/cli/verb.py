@@ -1,4 +1,5 @@
-"""A command whose help ends with an example, and which takes former spellings of its options."""
+"""A command: its help ends with an example, it takes --json and --debug, and former spellings of
+its options."""
 
 from __future__ import annotations
 
@@ -12,8 +13,24 @@ from zslkit.cli.failure import tell
 Renames = Mapping[str, str]
 
 
+def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.obj.debug = ctx.obj.debug or value
+
+
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=_debug,
+    help="Show the traceback of a failure.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
+)
+
+
 class Verb(click.Command):
-    """A command of zslkit.
+    """A command of zslkit, with --json (its function gets as_json) and --debug.
 
     Args:
         example: Command lines that work as printed, one a line.
@@ -32,13 +49,44 @@ class Verb(click.Command):
         super().__init__(*args, **kwargs)
         self.epilog = epilog(example)
         self.example, self.formerly = example, formerly or {}
+        json_option(self)
+        debug_option(self)
+        self.context_settings.setdefault("show_default", True)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)  # arguments follow, no options
-        head = args[:end]
-        former = self.formerly(head) if callable(self.formerly) else self.formerly
-        head = _renamed(head, former, ctx.resilient_parsing)
+        former = self.formerly(args[:end]) if callable(self.formerly) else self.formerly
+        head = []
+        for arg in args[:end]:
+            name, equals, value = arg.partition("=")
+            if name in former:
+                arg = f"{former[name]}{equals}{value}"
+                if not ctx.resilient_parsing:
+                    used(name, former[name])
+            head.append(arg)
         return super().parse_args(ctx, [*head, *args[end:]])
+
+
+def verb(name: str | None = None, **options: Any) -> Callable[[Callable[..., Any]], Verb]:
+    """Makes a function a Verb; options as of Verb and of click.command."""
+    return click.command(name, cls=Verb, **options)
+
+
+def given(ctx: click.Context) -> dict[str, str]:
+    """Parameters that the command line gives, and how it spells them; without --debug."""
+    source = click.core.ParameterSource.COMMANDLINE
+    return {
+        str(param.name): param.opts[0]
+        for param in ctx.command.params
+        if param.expose_value and ctx.get_parameter_source(str(param.name)) == source
+    }
+
+
+def refuse(*rules: tuple[object, str]) -> None:
+    """Raises UsageError with the sentence of the first rule that holds."""
+    for holds, sentence in rules:
+        if holds:
+            raise click.UsageError(sentence)
 
 
 def epilog(example: str) -> str:
@@ -50,16 +98,3 @@ def epilog(example: str) -> str:
 def used(old: str, new: str) -> None:
     """Note on standard error that a former spelling was used."""
     tell(f"{old} is called {new} now; write {new}, because a later release refuses {old}")
-
-
-def _renamed(args: Sequence[str], former: Renames, silent: bool) -> list[str]:
-    """The arguments with former spellings replaced."""
-    found: list[str] = []
-    for arg in args:
-        name, equals, value = arg.partition("=")
-        if name in former:
-            arg = f"{former[name]}{equals}{value}"
-            if not silent:
-                used(name, former[name])
-        found.append(arg)
-    return found

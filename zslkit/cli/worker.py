@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,16 +40,8 @@ EVERY = 2.0
 BEGUN = "begun-"
 """Before the number of an order: a file beside the marker that is there while a worker is at it."""
 
-_OF_RUNS = (
-    "out",
-    "again",
-    "reuse_changed",
-    "trackers",
-    "deterministic",
-)  # arguments that mean nothing to a point
-_ONE_AT_A_TIME = (
-    threading.Lock()
-)  # torch's random stream and the number of threads belong to the process
+_OF_RUNS = ("out", "again", "reuse_changed", "trackers", "deterministic")  # nothing to a point
+_ONE_AT_A_TIME = threading.Lock()  # random stream and number of threads belong to the process
 _OPEN: dict[str, ValidationContext] = {}  # by the marker of its command; one at most
 _SLOTS: dict[str, FileLock] = {}  # a worker keeps its device until it ends, however it ends
 
@@ -58,15 +50,18 @@ _SLOTS: dict[str, FileLock] = {}  # a worker keeps its device until it ends, how
 class Site:
     """What all runs of one command share.
 
-    markers: files that the command made and every worker must see; the first is gone when the
-        command is. listing: the data folder, and the
-    names in it. cache: as in zslkit.utils.files. threads: of each run; None: as the worker has it.
-    devices: CUDA devices that the local
-    workers, at most `workers`, share out; 0: as --device says. command: the process that must not
-    make a run itself; "": it may.
-    parent: the process that has started the workers and must not be outlived by them; 0: another
-        has.
-    command_threads: those of the command, where it makes the run whose search this is.
+    Attributes:
+        markers: Files that the command made and every worker must see; the first is gone when the
+            command is.
+        listing: The data folder, and the names in it.
+        cache: As in zslkit.utils.files.
+        threads: Of each run; None: as the worker has it.
+        devices: CUDA devices that the local workers, at most `workers`, share out; 0: as --device
+            says.
+        command: The process that must not make a run itself; "": it may.
+        parent: The process that has started the workers and must not be outlived by them; 0:
+            another has.
+        command_threads: Those of the command, where it makes the run whose search this is.
     """
 
     version: str
@@ -95,12 +90,11 @@ class Order:
 
 @dataclass(frozen=True)
 class WorkerReply:
-    """What became of an order: a finished run (its folder below `out`), a sentence why not, or that
-    nobody wants it any more.
+    """What became of an order: a finished run (its folder below `out`), the figures of a point, a
+    sentence why not, or that nobody wants it any more.
 
-    figures: of a point that was tried; the sentence says why if it could not be trained. unfit: the
-        sentence is about this worker, and
-    not about the run. trace: the traceback, if it was asked for.
+    unfit: the sentence is about this worker, and not about the run. trace: the traceback, if it was
+    asked for.
     """
 
     number: int
@@ -147,16 +141,12 @@ def make(order: Order) -> WorkerReply:
     """Make the run of this order, or find it, or try its point. Whatever goes wrong is in the
     answer."""
     site, began = order.site, time.monotonic()
-    if site.parent not in (
-        0,
-        os.getpid(),
-    ):  # joblib may stay in the command's process, where it can start no other
-        lifeline.end_with(
-            site.parent, lambda: shutil.rmtree(Path(site.markers[0]).parent, ignore_errors=True)
-        )
-        listen(
-            signals=(signal.SIGINT,)
-        )  # by any other this process ends, and the run is given out once more
+    # joblib may stay in the command's process, where it can start no other.
+    if site.parent not in (0, os.getpid()):
+        home = Path(site.markers[0]).parent
+        lifeline.end_with(site.parent, lambda: shutil.rmtree(home, ignore_errors=True))
+        # By any other signal this process ends, and the run is given out once more.
+        listen(signals=(signal.SIGINT,))
     # Standard output is the result's, and a local worker shares it.
     with _ONE_AT_A_TIME, redirect_stdout(sys.stderr), no_way_out():
         try:
@@ -187,13 +177,11 @@ def this_process() -> str:
 def unfit(site: Site) -> str:
     """Why this worker cannot take part, in a sentence; "" if it can."""
     who = socket.gethostname()
-    if (
-        site.command == this_process()
-    ):  # joblib hands nothing out where it sees room for one task alone
+    if site.command == this_process():  # joblib hands nothing out where it sees room for one task
         return (
             "The cluster has room for one run at a time, and then joblib would make all runs in "
-            "this process; "
-            "start another worker, or give the one more threads (dask worker --nthreads 2)"
+            "this process; start another worker, or give the one more threads (dask worker "
+            "--nthreads 2)"
         )
     if __version__ != site.version:
         return (
@@ -227,32 +215,22 @@ def _done(order: Order) -> WorkerReply:
     reporter = WorkerOrder(site.markers[0])
     with _cache(site.cache):
         if order.point is not None:
-            return _tried(order.number, order.point, arguments, site, reporter)
+            return _tried(order, arguments, reporter)
         _take_threads(site.threads)
         result = api.run(**arguments, reporter=reporter)
-    return WorkerReply(
-        order.number, str(result.folder.relative_to(arguments["out"])), result.reused
-    )
+    folder = str(result.folder.relative_to(arguments["out"]))
+    return WorkerReply(order.number, folder, result.reused)
 
 
-def _tried(
-    number: int,
-    point: Mapping[str, Any],
-    arguments: Mapping[str, Any],
-    site: Site,
-    reporter: WorkerOrder,
-) -> WorkerReply:
+def _tried(order: Order, arguments: Mapping[str, Any], reporter: WorkerOrder) -> WorkerReply:
     from zslkit.training import selection
-    from zslkit.utils import library_state
     from zslkit.utils.determinism import deterministic
+    from zslkit.utils.library_state import held
 
-    context = _workshop(arguments, site, reporter)
-    with (
-        deterministic(arguments.get("deterministic", False)),
-        library_state.held(str(arguments["model"])),
-    ):
-        tried = selection.try_point(context, point)
-    return WorkerReply(number, sentence=tried.failed, figures=tried.figures)
+    context = _workshop(arguments, order.site, reporter)
+    with deterministic(arguments.get("deterministic", False)), held(str(arguments["model"])):
+        tried = selection.try_point(context, order.point or {})
+    return WorkerReply(order.number, sentence=tried.failed, figures=tried.figures)
 
 
 def _workshop(arguments: Mapping[str, Any], site: Site, reporter: WorkerOrder) -> ValidationContext:
@@ -262,14 +240,12 @@ def _workshop(arguments: Mapping[str, Any], site: Site, reporter: WorkerOrder) -
     marker = site.markers[0]
     if marker not in _OPEN:
         _OPEN.clear()
-        folder = Path(marker).with_name(
-            f"points-{socket.gethostname()}-{os.getpid()}"
-        )  # goes with the command, whatever becomes of this process
+        # It goes with the command, whatever becomes of this process.
+        folder = Path(marker).with_name(f"points-{socket.gethostname()}-{os.getpid()}")
         folder.mkdir()
         choices = {k: v for k, v in arguments.items() if k not in _OF_RUNS}
-        own = _take_threads(
-            site.command_threads
-        )  # a backbone trained on trainval is told apart by them, and the command's is there
+        # A backbone trained on trainval is told apart by them, and the command's is there.
+        own = _take_threads(site.command_threads)
         _OPEN[marker] = api.context(folder, **choices, reporter=reporter)
         _take_threads(site.threads or own)
     return _OPEN[marker]
@@ -292,29 +268,22 @@ def _cache(folder: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["ZSLKIT_CACHE"]
-        else:
+        del os.environ["ZSLKIT_CACHE"]
+        if before is not None:
             os.environ["ZSLKIT_CACHE"] = before
 
 
 def _slot(site: Site) -> int:
     """This worker's number among those that work at the same time, from 0: the first that no living
     worker holds."""
-    for number in range(site.workers):
-        path = str(Path(site.markers[0]).with_name(f"worker-{number}.lock"))
-        if path in _SLOTS:
+    home = Path(site.markers[0]).parent
+    paths = [str(home / f"worker-{number}.lock") for number in range(site.workers)]
+    if held := [number for number, path in enumerate(paths) if path in _SLOTS]:
+        return held[0]
+    for number, path in enumerate(paths):
+        with suppress(Timeout):
+            _SLOTS[path] = FileLock(path, thread_local=False).acquire(timeout=0).lock
             return number
-    for number in range(site.workers):
-        lock = FileLock(
-            Path(site.markers[0]).with_name(f"worker-{number}.lock"), thread_local=False
-        )
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        _SLOTS[str(lock.lock_file)] = lock
-        return number
     return 0
 
 
@@ -330,8 +299,6 @@ def _seen(marker: str) -> bool:
 def _there(path: str) -> bool:
     try:
         os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:  # a network file system may falter for a moment, which says nothing
-        return True
+    except OSError as error:  # a network file system may falter for a moment, which says nothing
+        return not isinstance(error, (FileNotFoundError, NotADirectoryError))
     return True

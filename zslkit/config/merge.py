@@ -31,7 +31,6 @@ class Layer:
     """Values from one source.
 
     Attributes:
-        values: Nested settings.
         origin: Name of the source in errors.
         lines: Dotted key -> line in the file.
         texts: Dotted key -> text as written, for values that YAML did not read as text.
@@ -48,11 +47,9 @@ class Settings:
     """Merged layers.
 
     Attributes:
-        values: Nested settings.
         origins: Dotted key -> source of the value.
         lines: Dotted key -> file and line; a section has the line where it begins in the last file
             that contains it.
-        texts: Dotted key -> text as written, for values that YAML did not read as text.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -63,8 +60,7 @@ class Settings:
     def section(self, name: str) -> Settings:
         """Remove the section `name` from these settings and return it."""
         inner = self.values.pop(name, None)
-        if inner is None:
-            inner = {}
+        inner = {} if inner is None else inner
         if not isinstance(inner, dict):
             raise UserError(
                 f"{name} ({self.place(name) or 'config'}) is a section; write {name}.KEY=VALUE"
@@ -82,13 +78,12 @@ class Settings:
         near = near or [k for k in self.origins if key.startswith(k + ".")]
         if not near:
             return ""
-        parents = [key.rsplit(".", cut)[0] for cut in range(key.count(".") + 1)]
         origin = self.origins[near[0]]
-        line = next(
-            (self.lines[k][1] for k in parents if k in self.lines and self.lines[k][0] == origin),
-            None,
-        )
-        return origin + (f", line {line}" if line is not None else "")
+        for cut in range(key.count(".") + 1):
+            file, line = self.lines.get(key.rsplit(".", cut)[0], ("", 0))
+            if line and file == origin:
+                return f"{origin}, line {line}"
+        return origin
 
 
 def merge(layers: Iterable[Layer]) -> Settings:
@@ -96,15 +91,14 @@ def merge(layers: Iterable[Layer]) -> Settings:
     merged = Settings()
     for layer in layers:
         _merge_into(merged.values, layer.values, "", layer.origin, merged.origins)
-        _merge_notes(
-            merged.lines, layer, {key: (layer.origin, line) for key, line in layer.lines.items()}
-        )
+        lines = {key: (layer.origin, line) for key, line in layer.lines.items()}
+        _merge_notes(merged.lines, layer, lines)
         _merge_notes(merged.texts, layer, layer.texts)
     return merged
 
 
 def _merge_notes(notes: dict[str, T], layer: Layer, coming: Mapping[str, T]) -> None:
-    for key in _dotted(layer.values):
+    for key in (key for key, value in flat(layer.values).items() if value != {}):
         for replaced in [k for k in notes if k == key or k.startswith(key + ".")]:
             del notes[replaced]
     notes.update(coming)
@@ -114,14 +108,6 @@ def below(name: str, notes: Mapping[str, T]) -> dict[str, T]:
     """The notes of keys in the section `name`, by their keys in it."""
     prefix = name + "."
     return {k[len(prefix) :]: v for k, v in notes.items() if k.startswith(prefix)}
-
-
-def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
 
 
 def _merge_into(
@@ -220,34 +206,29 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     given: set[str] = set()
-    for key, value in _leaves(flat):
+    for key, value in _leaves(flat, texts_only=True):
         if key in given:
             raise UserError(f"{key} is given twice, once with a dot and once in its section")
         given.add(key)
-        _place(values, key, value, key)
+        _place(values, key, {} if isinstance(value, Mapping) else value, key)
     return values
 
 
-def _leaves(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings by dotted key; an empty section counts as a value."""
+    return dict(_leaves(values))
+
+
+def _leaves(
+    values: Mapping[str, Any], before: str = "", texts_only: bool = False
+) -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        if not isinstance(key, str):
+        if texts_only and not isinstance(key, str):
             raise UserError(f"The key {key!r} of the settings is no text; write it in quotes")
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{before}{key}.")
+            yield from _leaves(value, f"{before}{key}.", texts_only)
         else:
-            yield f"{before}{key}", {} if isinstance(value, Mapping) else value
-
-
-def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key; an empty section counts as a value."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        key = f"{before}{name}"
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{key}.")
-        else:
-            found[key] = value
-    return found
+            yield f"{before}{key}", value
 
 
 def _place(values: dict[str, Any], key: str, value: Any, where: str) -> None:
@@ -262,11 +243,7 @@ def _place(values: dict[str, Any], key: str, value: Any, where: str) -> None:
 
 
 def read_yaml(path: str | Path, origin: str | None = None) -> Layer:
-    """Read a YAML file of settings.
-
-    Args:
-        path: The file.
-        origin: Name of the source in errors; by default the path.
+    """Read a YAML file of settings; `origin` names it in errors, by default by its path.
 
     Raises:
         UserError: The file is missing, is not YAML, or does not contain a mapping.

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from zslkit.config.merge import below
+
 
 def as_expected(
     kind: type[BaseModel], values: Mapping[str, Any], texts: Mapping[str, str]
@@ -22,7 +24,6 @@ def as_expected(
     """Convert the values of a configuration class to the types of its fields.
 
     Args:
-        kind: The configuration class.
         values: Nested values as YAML read them.
         texts: Dotted key -> text as written (zslkit.config.yaml_lines.Read).
 
@@ -71,7 +72,7 @@ def _read(annotation: Any, value: Any, key: str, texts: Mapping[str, str]) -> An
     if isinstance(value, Mapping):
         for one in expected:
             if isinstance(one, type) and issubclass(one, BaseModel):
-                return as_expected(one, value, _below(key, texts))
+                return as_expected(one, value, below(key, texts))
             if isinstance(get_origin(one), type) and issubclass(get_origin(one), Mapping):
                 return {
                     k: _read(get_args(one)[1], v, f"{key}.{k}", texts) for k, v in value.items()
@@ -79,27 +80,20 @@ def _read(annotation: Any, value: Any, key: str, texts: Mapping[str, str]) -> An
         return value
     if isinstance(value, list):
         inner = [get_args(one) for one in expected if get_origin(one) in (list, tuple)]
-        return (
-            [_read(_item(inner[0], i), v, f"{key}.{i}", texts) for i, v in enumerate(value)]
-            if inner
-            else value
-        )
+        if not inner:
+            return value
+        return [_read(_item(inner[0], i), v, f"{key}.{i}", texts) for i, v in enumerate(value)]
     return _scalar(expected, value, texts.get(key))
 
 
 def _scalar(expected: list[Any], value: Any, text: str | None) -> Any:
     words = [word for one in expected if get_origin(one) is Literal for word in get_args(one)]
+    numeric = int in expected or float in expected
     if isinstance(value, str):
-        named = str in expected or Path in expected or value in words
-        if named or not (int in expected or float in expected):
+        if not numeric or str in expected or Path in expected or value in words:
             return value
         return Written(value) if _odd(value) else number(value)
-    if (
-        _odd(text)
-        and isinstance(value, (int, float))
-        and (int in expected or float in expected)
-        and str not in expected
-    ):
+    if _odd(text) and isinstance(value, (int, float)) and numeric and str not in expected:
         return Written(str(text))
     if (
         text is None
@@ -138,7 +132,3 @@ def _item(inner: tuple[Any, ...], place: int) -> Any:
     if not inner:
         return Any
     return inner[min(place, len(inner) - 1)] if inner[-1] is not Ellipsis else inner[0]
-
-
-def _below(key: str, texts: Mapping[str, str]) -> dict[str, str]:
-    return {k.removeprefix(f"{key}."): text for k, text in texts.items() if k.startswith(f"{key}.")}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -173,8 +173,6 @@ def without_usual(
     values written, since what is left out is read as the default.
 
     Args:
-        config: The configuration.
-        written: Its values.
         later: Names of the settings that came later.
         base: The class whose defaults are usual.
     """
@@ -191,8 +189,6 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
     """Validate settings.
 
     Args:
-        kind: The configuration class.
-        settings: Merged settings.
         where: Name in errors, such as "features" or a model's name.
         beside: Keys that are read elsewhere, for suggestions.
 
@@ -217,7 +213,8 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
             raise UserError(f"{where} lacks {key!r}; add it") from error
         value = first.get("input")
         if info is None or not whole or first["type"] in _OWN_WORDS:
-            rule = _lower(first["msg"])
+            message = first["msg"].removeprefix("Value error, ")
+            rule = message[:1].lower() + message[1:]
         else:
             value = _at(values, key, value)
             words = choices(info.annotation)
@@ -227,15 +224,7 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
         raise UserError(f"{where}: {key} = {value!r}{place} is refused: {rule}") from error
 
 
-_OWN_WORDS = frozenset(
-    {
-        "value_error",
-        "assertion_error",
-        "string_pattern_mismatch",
-        "frozen_instance",
-        "finite_number",
-    }
-)
+_OWN_WORDS = ("value_error", "assertion_error", "string_pattern_mismatch", "finite_number")
 """Types of pydantic errors whose own text says more than type and bounds."""
 
 
@@ -248,7 +237,7 @@ def _named(kind: type[Config], loc: list[str]) -> tuple[str, FieldInfo | None, b
         info = kind.model_fields.get(name)
         if info is None:
             break
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Config):
+        if _is_section(info.annotation):
             kind = info.annotation
             continue
         rest = loc[depth + 1 :]
@@ -269,7 +258,7 @@ def _inside(kind: type[Config], key: str) -> list[str]:
     return []
 
 
-def _is_section(annotation: Any) -> bool:
+def _is_section(annotation: Any) -> TypeGuard[type[Config]]:
     return isinstance(annotation, type) and issubclass(annotation, Config)
 
 
@@ -285,34 +274,24 @@ def _at(values: Mapping[str, Any], key: str, otherwise: Any) -> Any:
 def _over_defaults(kind: type[Config], values: Mapping[str, Any]) -> dict[str, Any]:
     # Missing keys of a section come from the owner's default for that section, which may differ
     # from the defaults of the section's class.
-    defaults = {
-        name: info.get_default(call_default_factory=True)
-        for name, info in kind.model_fields.items()
-    }
+    fields = kind.model_fields.items()
+    defaults = {name: info.get_default(call_default_factory=True) for name, info in fields}
     return {name: _over(defaults.get(name), value) for name, value in values.items()}
 
 
 def _over(default: Any, value: Any) -> Any:
     if not (isinstance(default, Config) and isinstance(value, Mapping)):
         return value
-    return {
-        **default.model_dump(),
-        **{name: _over(getattr(default, name, None), inner) for name, inner in value.items()},
-    }
-
-
-def _lower(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
+    given = {name: _over(getattr(default, name, None), inner) for name, inner in value.items()}
+    return {**default.model_dump(), **given}
 
 
 def known_keys(kind: type[Config], prefix: str = "") -> list[str]:
     """All dotted keys of a configuration class."""
     keys: list[str] = []
     for name, info in kind.model_fields.items():
-        annotation = info.annotation
-        if isinstance(annotation, type) and issubclass(annotation, Config):
-            keys += known_keys(annotation, f"{prefix}{name}.")
+        if _is_section(info.annotation):
+            keys += known_keys(info.annotation, f"{prefix}{name}.")
         else:
             keys.append(prefix + (info.alias or name))
     return keys

@@ -187,16 +187,13 @@ class TrainConfig(Config):
     @property
     def over_time(self) -> bool:
         """Whether the number of epochs decides what a step at the start does."""
-        return bool(
-            self.lr_schedule == "cosine" or self.warmup or self.schedules or self.average_last
-        )
+        changes = self.warmup or self.schedules or self.average_last
+        return bool(self.lr_schedule == "cosine" or changes)
 
     def rate_factor(self, step: int, steps: int) -> float:
         """Factor of warm-up and cosine, for the learning rate of every parameter group.
 
-        Args:
-            step: Number of the step in the training, from 0.
-            steps: Number of all steps.
+        `step` is the number of the step in a training of `steps`, from 0.
         """
         warm = round(self.warmup * steps)
         if step < warm:
@@ -208,18 +205,8 @@ class TrainConfig(Config):
 
 
 _LATER = (
-    "compile",
-    "accumulate",
-    "offload",
-    "images_per_class",
-    "random_crop",
-    "flip",
-    "fresh_optimizer",
-    "lr_schedule",
-    "lr_end",
-    "warmup",
-    "schedules",
-    "average_last",
+    *("compile", "accumulate", "offload", "images_per_class", "random_crop", "flip"),
+    *("fresh_optimizer", "lr_schedule", "lr_end", "warmup", "schedules", "average_last"),
     "schedule_epochs",
 )
 
@@ -229,9 +216,8 @@ def _flat(given: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in given.items():
         nested = isinstance(value, Mapping) and any(isinstance(v, Mapping) for v in value.values())
-        for key, one in (
-            _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
-        ).items():
+        inner = _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+        for key, one in inner.items():
             both = isinstance(one, Mapping) and isinstance(found.get(key), Mapping)
             found[key] = {**found[key], **one} if both else one
     return {key: value for key, value in found.items() if value is not None}

@@ -11,9 +11,7 @@ from pydantic.fields import FieldInfo
 
 def takes(field: FieldInfo) -> str:
     """Type and bounds of a field: 'number, >= 0, < 1' or 'rmsprop | adam'."""
-    return ", ".join(
-        [type_name(field.annotation), *(text for item in field.metadata if (text := rule_of(item)))]
-    )
+    return ", ".join(filter(None, [type_name(field.annotation), *map(rule_of, field.metadata)]))
 
 
 def choices(annotation: Any) -> list[str]:
@@ -49,7 +47,7 @@ def rule_of(item: Any) -> str:
 def _rules(info: Any) -> str:
     """Constraints of a part of a type: '>= 1', '> 0, <= 1'."""
     items = info.metadata if isinstance(info, FieldInfo) else [info]
-    return ", ".join(text for item in items if (text := rule_of(item)))
+    return ", ".join(filter(None, map(rule_of, items)))
 
 
 def type_name(annotation: Any) -> str:

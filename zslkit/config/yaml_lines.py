@@ -30,7 +30,6 @@ class Read(NamedTuple):
     """Content of a YAML text.
 
     Attributes:
-        value: The value.
         lines: Dotted key -> line, from 1. List items are numbered: `freeze.0`. The content of an
             alias (*name) has no lines.
         texts: Dotted key -> text as written, for values that YAML reads as numbers, booleans or
@@ -75,10 +74,7 @@ def load(text: str) -> Read:
 def _count(node: yaml.Node, known: dict[int, int], loader: yaml.SafeLoader) -> int:
     """Number of values in `node`, with a check of each scalar.
 
-    Args:
-        node: The node.
-        known: id of a node -> its count; 0 while being counted.
-        loader: The loader of the text.
+    `known` maps the id of a node to its count; 0 while being counted.
     """
     if id(node) not in known:
         known[id(node)] = 0
@@ -107,11 +103,9 @@ def _check(node: yaml.ScalarNode, loader: yaml.SafeLoader) -> None:
         raise
     except (ValueError, ArithmeticError, KeyError, AttributeError, TypeError) as error:
         type_name = node.tag.rpartition(":")[2]
-        shown = (
-            node.value
-            if len(node.value) <= 40
-            else f"{node.value[:20]}..., {len(node.value):,} signs"
-        )
+        shown = node.value
+        if len(shown) > 40:
+            shown = f"{shown[:20]}..., {len(shown):,} signs"
         problem = f"{shown!r} is no {type_name} that there is; write it in quotes if it is a text"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from zslkit.errors import DataError
+from zslkit.readers.csv_file import read_csv
 from zslkit.readers.names import same_name
-from zslkit.utils.files import check_permitted, read_small
+from zslkit.utils.files import lines_of, read_text
 
 SHIPPED = ("CUB", "SUN", "AWA2")
 """Datasets whose attribute names and groups are shipped with zslkit."""
@@ -22,24 +21,19 @@ SHIPPED = ("CUB", "SUN", "AWA2")
 
 @dataclass(frozen=True)
 class AttributeCard:
-    """Names and groups of the attributes of a dataset.
+    """Names and groups of the attributes of a dataset."""
 
-    Args:
-        names: A names, in the order of the columns.
-        groups: Group -> column indices.
-        words: Attribute name -> plain words to use for it.
-    """
-
-    names: tuple[str, ...]
-    groups: Mapping[str, tuple[int, ...]]
+    names: tuple[str, ...]  # A names, in the order of the columns
+    groups: Mapping[str, tuple[int, ...]]  # Group -> column indices
+    # Attribute name -> plain words to use for it
     words: Mapping[str, str] = field(default_factory=dict)
 
 
 def shipped_card(name: str) -> AttributeCard | None:
     """Card of a dataset ("CUB", "SUN", "AWA2") shipped with zslkit, None if there is none."""
-    file = resources.files("zslkit.datasets") / "cards" / f"{name}.yaml"
-    if not file.is_file():
+    if name not in SHIPPED:
         return None
+    file = resources.files("zslkit.datasets") / "cards" / f"{name}.yaml"
     card = yaml.safe_load(file.read_text(encoding="utf-8"))
     groups = {
         group: tuple(c for start, stop in spans for c in range(start, stop))
@@ -49,13 +43,10 @@ def shipped_card(name: str) -> AttributeCard | None:
 
 
 def shipped_columns(names: Sequence[str]) -> tuple[str, tuple[int, ...]] | None:
-    """Find the shipped dataset that has attributes of these names, in any order.
+    """Shipped dataset with attributes of these names and no others, in any order, if there is one.
 
-    Case, punctuation and underscores do not count.
-
-    Returns:
-        Name of the dataset and the column of each of its attributes among `names`, None if no
-        shipped dataset has all of these attributes and no others.
+    Case, punctuation and underscores do not count. With the name of the dataset comes the place of
+    each of its attributes among `names`.
     """
     column = {_plain(name): k for k, name in enumerate(names)}
     for dataset in SHIPPED:
@@ -84,25 +75,10 @@ def read_names(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: The file cannot be read.
     """
-    check_permitted(path)
-    try:
-        text = read_small(path)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"The attribute names in {path} cannot be read ({error}); save the file as UTF-8 text"
-        ) from error
     if path.suffix.lower() == ".csv":
-        try:
-            rows = [
-                row for row in csv.reader(text.splitlines()) if any(cell.strip() for cell in row)
-            ]
-        except csv.Error as error:
-            raise DataError(
-                f"The attribute names in {path} cannot be read as CSV ({error}); write a name a "
-                "line"
-            ) from error
-        return tuple(row[-1].strip() for row in rows[1:])
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return tuple(cells[-1] for _, cells in read_csv(path, "a table of attribute names")[1:])
+    what = f"The attribute names in {path}"
+    lines = lines_of(read_text(path, what, "save the file as UTF-8 text"))
     found = [re.fullmatch(r"(\d+)[.:)]?\s+(.+)", line) for line in lines]
     numbered = [(int(match[1]), match[2]) for match in found if match is not None]
     names = tuple(name for _, name in numbered)

@@ -1,43 +1,33 @@
-"""Class-attribute table of the user's own data, read from a CSV file."""
+"""Tables of attributes of the user's own data in CSV files: a row for each class, or photo."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.errors import DataError
+from zslkit.dataset import Index, Split
+from zslkit.errors import DataError, did_you_mean
 from zslkit.readers.csv_file import read_csv
-from zslkit.readers.names import refuse_clash, same_look, shown, some
+from zslkit.readers.names import match, refuse_clash, same_look, shown, some
 
 
 @dataclass(frozen=True)
 class ClassTable:
-    """A class-attribute table.
+    """A class-attribute table."""
 
-    Args:
-        classes: C class names.
-        attributes: A attribute names.
-        values: (C, A) float32.
-    """
-
-    classes: tuple[str, ...]
-    attributes: tuple[str, ...]
-    values: NDArray[np.float32]
+    classes: tuple[str, ...]  # C class names
+    attributes: tuple[str, ...]  # A attribute names
+    values: NDArray[np.float32]  # (C, A) float32
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row of the CSV file.
-
-    Args:
-        line: Number of the last line of the row.
-        name: Class name.
-        cells: Cells as written; they may be empty.
-    """
+    """One row of the CSV file: its last line, the class name, and the cells as written."""
 
     line: int
     name: str
@@ -52,18 +42,14 @@ def read_class_table(path: Path) -> ClassTable:
             that appears twice.
     """
     attributes, rows = read_rows(path)
-    values = [_numbers(path, row, attributes) for row in rows]
+    values = [numbers_in(path, row, attributes) for row in rows]
     return ClassTable(
         tuple(row.name for row in rows), attributes, np.array(values, dtype=np.float32)
     )
 
 
 def read_rows(path: Path, kind: str = "class") -> tuple[tuple[str, ...], list[TableRow]]:
-    """Read attribute names and rows of the CSV file; cells may hold anything.
-
-    Args:
-        path: The file.
-        kind: What a row stands for, for errors.
+    """Attribute names and rows of the CSV file; cells may hold anything, a row stands for a `kind`.
 
     Raises:
         DataError: The file is not CSV, or an attribute or class has no name or appears twice.
@@ -81,11 +67,9 @@ def read_rows(path: Path, kind: str = "class") -> tuple[tuple[str, ...], list[Ta
 
 
 def number_in(cell: str) -> float | None:
-    """Parse the number in a cell.
+    """Number in a cell; None if it is no number that float32 can hold.
 
-    Returns:
-        The number; None if the cell is not a number or float32 cannot hold it. "1_0", which Python
-        reads as 10, is not a number.
+    "1_0", which Python reads as 10, is no number.
     """
     if "_" in cell:
         return None
@@ -96,19 +80,27 @@ def number_in(cell: str) -> float | None:
     return number if abs(number) <= np.finfo(np.float32).max else None
 
 
-def _numbers(path: Path, row: TableRow, attributes: Sequence[str]) -> list[float]:
+def numbers_in(
+    path: Path, row: TableRow, attributes: Sequence[str], empty: float | None = None
+) -> list[float]:
+    """Numbers of a row; `empty` stands for an empty cell, which is a fault by default.
+
+    Raises:
+        DataError: The row has more or fewer cells than attributes, or one that is no number.
+    """
     if len(row.cells) != len(attributes):
         raise DataError(
-            f"{path}, line {row.line}: {row.name!r} has {len(row.cells)} values and the header "
-            f"{len(attributes)} attributes; mend that line"
+            f"{path}, line {row.line}: {shown(row.name)} has {len(row.cells)} values and the "
+            f"header {len(attributes)} attributes; mend that line"
         )
     numbers = []
-    for attribute, value in zip(attributes, row.cells, strict=True):
-        number = number_in(value)
+    for attribute, cell in zip(attributes, row.cells, strict=True):
+        number = number_in(cell) if cell else empty
         if number is None:
+            leave = "" if empty is None else ", or leave the cell empty"
             raise DataError(
-                f"{path}, line {row.line}, column {attribute!r}: {value!r} is no finite number; "
-                "write one"
+                f"{path}, line {row.line}, column {attribute!r}: {cell!r} is no finite number; "
+                f"write one{leave}"
             )
         numbers.append(number)
     return numbers
@@ -154,3 +146,78 @@ def refuse_doubles(path: Path, kind: str, names: Sequence[str]) -> None:
             raise DataError(f"{path}: the {kind} {shown(name)} stands twice; remove one")
         known.add(name)
     refuse_clash(path, "classes" if kind == "class" else f"{kind}s", names, same_look)
+
+
+@dataclass(frozen=True)
+class ImageAttributes:
+    """Attributes of photos."""
+
+    names: tuple[str, ...]  # A attribute names
+    values: NDArray[np.float32]  # (N, A) float32; NaN where nothing is known of a photo
+
+
+def read_image_attributes(file: Path, photos: Sequence[str]) -> ImageAttributes:
+    """Read a CSV: the path of a photo in each row, then its attributes; an empty cell is unknown.
+
+    Args:
+        photos: N paths of the photos of the dataset.
+
+    Raises:
+        DataError: A row is of no photo, or a cell holds no number.
+    """
+    names, rows = read_rows(file, "photo")
+    values = np.full((len(photos), len(names)), np.nan, dtype=np.float32)
+    number = {photo: k for k, photo in enumerate(photos)}
+    # As in a list of images: ./ counts for nothing, and \\ parts folders unless a photo has it.
+    paths = {row.name: PurePosixPath(row.name).as_posix() for row in rows}
+    plain = {
+        name: path if path in number else PureWindowsPath(name).as_posix()
+        for name, path in paths.items()
+    }
+    spelled = match((name for name in plain.values() if name not in number), photos)
+    joined = {name: name if name in number else spelled.get(name) for name in plain.values()}
+    unknown = [row for row in rows if joined[plain[row.name]] is None]
+    if unknown:
+        raise DataError(
+            f"{file}: {len(unknown)} of {len(rows)} rows are of no photo of the dataset "
+            f"({some([row.name for row in unknown], 3)}, line {unknown[0].line})"
+            f"{did_you_mean(unknown[0].name, photos[:10_000])}"
+        )
+    at: dict[int, int] = {}
+    for row in rows:
+        place = number[str(joined[plain[row.name]])]
+        if (line := at.setdefault(place, row.line)) != row.line:
+            raise DataError(
+                f"{file}: lines {line} and {row.line} are of one photo, {shown(photos[place])}; "
+                "leave one"
+            )
+        values[place] = numbers_in(file, row, names, empty=np.nan)
+    return ImageAttributes(names, values)
+
+
+def class_means(
+    file: Path, found: ImageAttributes, labels: Index, split: Split, classes: Sequence[str]
+) -> NDArray[np.float32]:
+    """Attributes of C classes, (C, A): means over the photos of trainval for a seen class, else
+    all.
+
+    Raises:
+        DataError: Nothing is known of an attribute of a class.
+    """
+    means = np.empty((len(classes), len(found.names)), dtype=np.float32)
+    trained = np.zeros(len(labels), dtype=bool)
+    trained[split.trainval] = True
+    for k, name in enumerate(classes):
+        own = labels == k
+        rows = found.values[own & trained] if (own & trained).any() else found.values[own]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is told below
+            means[k] = np.nanmean(rows.astype(np.float64), axis=0) if len(rows) else np.nan
+        if (empty := np.isnan(means[k])).any():
+            lost = found.names[int(np.flatnonzero(empty)[0])]
+            raise DataError(
+                f"{file}: nothing is known of {int(empty.sum())} attributes of the class "
+                f"{shown(name)} ({lost}, ...) in the photos that its mean is made of; fill in a "
+                "cell, or give the class attributes with the key attributes"
+            )
+    return means

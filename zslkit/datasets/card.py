@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from zslkit.dataset import Dataset
 from zslkit.datasets.attribute_table import ClassTable, read_class_table, refuse_counter
@@ -17,16 +16,7 @@ from zslkit.errors import DataError, UserError, did_you_mean
 from zslkit.readers.images import FileImages
 from zslkit.readers.names import match, refuse_clash, same_look, shown
 from zslkit.readers.word_vectors import read_word_vectors
-from zslkit.utils.files import check_permitted, read_small
-
-
-def card_defaults(path: Path) -> dict[str, Any]:
-    """Settings of the card for the section `features`; the data are not read.
-
-    Raises:
-        UserError: As `read_card`.
-    """
-    return dict(read_card(path).features)
+from zslkit.utils.files import lines_of, read_text
 
 
 def load_folder(path: Path) -> Dataset:
@@ -93,11 +83,6 @@ def _classes(
 def inside(card: Path, key: str, value: str) -> Path:
     """Resolve a path that a card states.
 
-    Args:
-        card: Path of the card.
-        key: Key of the card, for errors.
-        value: The path as stated.
-
     Raises:
         DataError: The path is relative and leads out of the card's folder, or is no valid path.
     """
@@ -125,11 +110,7 @@ def inside(card: Path, key: str, value: str) -> Path:
 
 
 def file_of(card: Path, key: str, value: str) -> Path:
-    """Resolve a path that a card states, as `inside`, and check that it is a file.
-
-    Raises:
-        DataError: As `inside`, or there is no such file.
-    """
+    """Resolve a path that a card states, as `inside`; raises DataError if it is no file."""
     file = inside(card, key, value)
     if not file.is_file():
         raise DataError(
@@ -150,7 +131,7 @@ def _photos(path: Path, card: FolderCard, classes: Sequence[str]) -> CardPhotos:
     if place.is_dir():
         if unseen is None:
             raise UserError(f"{path} lacks 'unseen'; add it")
-        return from_folders(path, place, classes, unseen, card.test_seen_share, card.seed)
+        return from_folders(path, card, place, classes, unseen)
     found = read_image_list(file_of(path, "images", card.images))
     if found.parts and (idle := sorted({"test_seen_share", "seed"} & card.model_fields_set)):
         raise UserError(
@@ -162,7 +143,7 @@ def _photos(path: Path, card: FolderCard, classes: Sequence[str]) -> CardPhotos:
             f"{path} lacks 'unseen'; add it, or a column split to {card.images} with "
             "trainval, test_seen or test_unseen for each photo"
         )
-    return from_list(path, found, classes, unseen, card.test_seen_share, card.seed)
+    return from_list(path, card, found, classes, unseen)
 
 
 def unseen_names(path: Path, card: FolderCard) -> list[str]:
@@ -173,13 +154,7 @@ def unseen_names(path: Path, card: FolderCard) -> list[str]:
     """
     if isinstance(card.unseen, str):
         file = file_of(path, "unseen", card.unseen)
-        check_permitted(file)
-        try:
-            return [line.strip() for line in read_small(file).splitlines() if line.strip()]
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{path}: unseen: {file} cannot be read ({error}); save it as UTF-8 text"
-            ) from error
+        return lines_of(read_text(file, f"{path}: unseen: {file}", "save it as UTF-8 text"))
     return card.unseen or []
 
 
@@ -207,13 +182,7 @@ def _unseen(path: Path, card: FolderCard, classes: Sequence[str]) -> set[int]:
 def group_columns(
     path: Path, groups: Mapping[str, Sequence[str]], attributes: Sequence[str], table: str
 ) -> dict[str, tuple[int, ...]]:
-    """Columns of each attribute group of a card.
-
-    Args:
-        path: Path of the card, for errors.
-        groups: Group -> attribute names.
-        attributes: A attribute names.
-        table: Name of the CSV file, for errors.
+    """Columns of each attribute group (group -> attribute names) of a card.
 
     Raises:
         DataError: A name is not an attribute, or is in two groups.

@@ -9,19 +9,37 @@ from pydantic import Field
 
 from zslkit.config import Config, FeatureConfig, build
 from zslkit.config.merge import Settings, merge, read_yaml
-from zslkit.errors import UserError
+from zslkit.errors import UserError, did_you_mean
 from zslkit.utils.files import recover
 
 
-class FolderCard(Config):
-    """Contents of a card.
+class Card(Config):
+    """Keys that cards of photos and of imported features share.
 
     Relative paths start at the folder of the card and must stay inside it; absolute paths are
     allowed.
     """
 
-    kind: Literal["folder"] = "folder"
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    title: str = ""
+    semantics: Literal["attributes", "sentences"] = Field(
+        "attributes", description="what the CSV holds; sentences: embeddings of text"
+    )
+    groups: dict[str, list[str]] = Field({}, description="attribute group -> attribute names")
+    word_vectors: str | None = Field(
+        None, description="file of attribute word vectors: .pkl, .npy, .txt, .vec"
+    )
+    licence: str = ""
+    citation: str = ""
+    features: dict[str, Any] = Field(
+        {}, description="the dataset's own settings for the section features"
+    )
+
+
+class FolderCard(Card):
+    """Contents of a card of photos."""
+
+    kind: Literal["folder"] = "folder"
     images: str = Field(
         description=(
             "folder with one folder of images for each class, or a CSV with the columns path, "
@@ -61,14 +79,6 @@ class FolderCard(Config):
             "of images states the split"
         ),
     )
-    title: str = ""
-    semantics: Literal["attributes", "sentences"] = Field(
-        "attributes", description="what the CSV holds; sentences: embeddings of text"
-    )
-    groups: dict[str, list[str]] = Field({}, description="attribute group -> attribute names")
-    word_vectors: str | None = Field(
-        None, description="file of attribute word vectors: .pkl, .npy, .txt, .vec"
-    )
     test_seen_share: float = Field(
         0.2,
         gt=0,
@@ -76,11 +86,6 @@ class FolderCard(Config):
         description="share of each seen class's images that is held out as test_seen",
     )
     seed: int = Field(0, ge=0, description="seed of that split")
-    licence: str = ""
-    citation: str = ""
-    features: dict[str, Any] = Field(
-        {}, description="the dataset's own settings for the section features"
-    )
 
 
 def card_settings(path: Path) -> Settings:
@@ -94,23 +99,27 @@ def card_settings(path: Path) -> Settings:
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no file; name the dataset card itself")
     if not path.is_file():
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.yaml") if p.is_file()])
+        missing = f"There is no dataset card {path}"
+        if near.endswith("?"):
+            raise UserError(f"{missing}{near} List registered datasets with: zslkit datasets")
         raise UserError(
-            f"There is no dataset card {path}; check the path, or list the registered datasets "
-            "with: zslkit datasets"
+            f"{missing}; check the path, or list the registered datasets with: zslkit datasets"
         )
     return merge([read_yaml(path)])
 
 
 def read_card(path: Path) -> FolderCard:
-    """Read and validate a card.
-
-    Raises:
-        UserError: Names the key that is missing, unknown or invalid.
-    """
+    """Read and validate a card; raises UserError, which names the missing or invalid key."""
     card = build(FolderCard, card_settings(path), str(path))
-    build(FeatureConfig, Settings(dict(card.features)), f"{path}: features")
+    check_features(path, card)
     _refuse_idle(path, card)
     return card
+
+
+def check_features(path: Path, card: Card) -> None:
+    """Check the settings that a card has for the section `features`."""
+    build(FeatureConfig, Settings(dict(card.features)), f"{path}: features")
 
 
 def _refuse_idle(path: Path, card: FolderCard) -> None:

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.dataset import Index
-from zslkit.datasets.attribute_table import ClassTable
+from zslkit.datasets.attribute_table import ClassTable, class_means, read_image_attributes
 from zslkit.datasets.card_keys import FolderCard
 from zslkit.datasets.descriptions import embed, in_order, read_descriptions
-from zslkit.datasets.image_attributes import class_means, read_image_attributes
 from zslkit.datasets.photo_sets import CardPhotos
 from zslkit.errors import DataError
 from zslkit.semantics import Semantics
@@ -23,23 +22,15 @@ TEXT = "description"
 
 @dataclass(frozen=True)
 class CardSemantics:
-    """What a card says of its classes.
+    """What a card says of its classes."""
 
-    Args:
-        table: Attributes of the classes, None if there are none.
-        per_image: (N, A) attributes of the photos; NaN where nothing is known.
-        texts: (C, W) embeddings of the descriptions.
-        encoder: Name and digest of the encoder of these.
-        notes: Remarks for the user.
-        of_test_photos: Whether the table was made from photos, so that unseen classes have the
-            means of their test photos.
-    """
-
-    table: ClassTable | None
+    table: ClassTable | None  # Attributes of the classes, None if there are none
+    # (N, A) attributes of the photos; NaN where nothing is known
     per_image: NDArray[np.float32] | None = None
-    texts: NDArray[np.float32] | None = None
-    encoder: str = ""
+    texts: NDArray[np.float32] | None = None  # (C, W) embeddings of the descriptions
+    encoder: str = ""  # Name and digest of the encoder of these
     notes: tuple[str, ...] = ()
+    # Whether the table was made from photos, that of unseen classes from their test photos
     of_test_photos: bool = False
 
     def joined(
@@ -63,13 +54,9 @@ class CardSemantics:
             Semantics(part, columns).normalised("l2")
             for part, columns in ((self.table.values, self.table.attributes), (self.texts, names))
         ]
-        return Semantics(
-            np.concatenate(both, axis=1),
-            (*self.table.attributes, *names),
-            groups,
-            None,
-            "attributes and sentences" if kind == "attributes" else kind,
-        )
+        kind = "attributes and sentences" if kind == "attributes" else kind
+        columns = (*self.table.attributes, *names)
+        return Semantics(np.concatenate(both, axis=1), columns, groups, None, kind)
 
 
 def gather(
@@ -80,15 +67,9 @@ def gather(
     classes: tuple[str, ...],
     photos: CardPhotos,
 ) -> CardSemantics:
-    """Read what a card says of its classes beside a table of attributes.
+    """Read what a card says of its C classes beside `table`, the class attributes if it names some.
 
-    Args:
-        path: Path of the card, for errors.
-        card: The card.
-        files: Key of the card -> its file, for the keys image_attributes and descriptions.
-        table: Class attributes if the card names some.
-        classes: C class names.
-        photos: The photos.
+    `files` maps keys of the card (image_attributes, descriptions) to their files.
 
     Raises:
         UserError: The encoder of descriptions is not there.

@@ -15,11 +15,7 @@ from zslkit.utils.stops import error_sentence, is_stop
 
 
 def check_source(entry: Entry, loaded: Any) -> None:
-    """Check that a registered object is a DatasetSource that can be instantiated.
-
-    Raises:
-        BrokenPlugin: Names the distribution that registered it.
-    """
+    """Raise BrokenPlugin unless a registered object is a DatasetSource that can be instantiated."""
     if not (isinstance(loaded, type) and issubclass(loaded, DatasetSource)):
         raise BrokenPlugin(
             entry, f"it is {loaded!r}, and no subclass of zslkit.dataset.DatasetSource"
@@ -37,22 +33,12 @@ DATASETS = Registry("zslkit.datasets", "dataset", check_source)
 
 
 def card_defaults(path: Path) -> dict[str, Any]:
-    """Settings of a card for the section `features`; the data are not read.
-
-    Raises:
-        UserError: The card is invalid.
-    """
-    return (
-        imported.card_defaults(path) if _kind(path) == imported.KIND else card.card_defaults(path)
-    )
+    """Settings of a card for the section `features`; raises UserError if it is invalid."""
+    return dict(read_card(path).features)
 
 
 def read_card(path: Path) -> card_keys.FolderCard | imported.ImportedCard:
-    """Read and validate a card of any kind.
-
-    Raises:
-        UserError: Names the invalid key.
-    """
+    """Read and validate a card of any kind; raises UserError, which names the invalid key."""
     return imported.read_card(path) if _kind(path) == imported.KIND else card_keys.read_card(path)
 
 
@@ -80,10 +66,8 @@ def load_dataset(name: str | Path, root: str | Path = "data") -> Dataset:
         DataError: Names the file that is missing or damaged.
     """
     if is_card(name):
-        path = Path(name)
-        return (
-            imported.load_imported(path) if _kind(path) == imported.KIND else card.load_folder(path)
-        )
+        load = imported.load_imported if _kind(Path(name)) == imported.KIND else card.load_folder
+        return load(Path(name))
     entry, dataset = _query(str(name), lambda source, entry: source.load(entry.name, Path(root)))
     if not isinstance(dataset, Dataset):
         raise BrokenPlugin(
@@ -93,11 +77,7 @@ def load_dataset(name: str | Path, root: str | Path = "data") -> Dataset:
 
 
 def attribute_names(name: str, root: str | Path = "data") -> tuple[str, ...]:
-    """Attribute names of a dataset, without loading its images where possible.
-
-    Raises:
-        UserError: As `load_dataset`.
-    """
+    """Attribute names of a dataset, without its images where possible; errors as `load_dataset`."""
     if is_card(name):
         table = read_card(Path(name)).attributes
         if table is None:
@@ -112,16 +92,10 @@ def attribute_names(name: str, root: str | Path = "data") -> tuple[str, ...]:
 
 
 def attribute_words(name: str, root: str | Path = "data") -> dict[str, str]:
-    """Attribute name -> plain words, for names of the dataset that are not words themselves.
-
-    Raises:
-        UserError: As `load_dataset`.
-    """
-    return (
-        {}
-        if is_card(name)
-        else dict(_query(name, lambda source, entry: source.attribute_words(Path(root)))[1])
-    )
+    """Attribute name -> plain words, for names that are no words; errors as `load_dataset`."""
+    if is_card(name):
+        return {}
+    return dict(_query(name, lambda source, entry: source.attribute_words(Path(root)))[1])
 
 
 def word_vector_files(name: str, root: str | Path = "data") -> tuple[Path, ...]:
@@ -133,18 +107,7 @@ def word_vector_files(name: str, root: str | Path = "data") -> tuple[Path, ...]:
 
 
 def _query(name: str, question: Callable[[DatasetSource, Entry], T]) -> tuple[Entry, T]:
-    """Query the source of a registered dataset.
-
-    Args:
-        name: Name of the dataset.
-        question: Function of the source and its entry.
-
-    Returns:
-        The entry and the answer.
-
-    Raises:
-        BrokenPlugin: The source of a plugin raised an error of its own.
-    """
+    """Ask the source of a registered dataset; raises BrokenPlugin for errors of a plugin's own."""
     entry, source = DATASETS.load(name)
     try:
         return entry, question(source(), entry)

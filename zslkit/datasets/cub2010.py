@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from zslkit.dataset import Dataset, DatasetSource
-from zslkit.datasets.image_folders import hold_out
+from zslkit.datasets.photo_sets import hold_out
 from zslkit.datasets.xlsa17 import CUB, need_file, need_root
 from zslkit.errors import DataError
 from zslkit.readers.images import FileImages
 from zslkit.readers.photos import find_photos, folders_in
-from zslkit.utils.files import check_permitted, read_small
+from zslkit.utils.files import lines_of, read_text
 
 
 class CUB2010(DatasetSource):
@@ -37,12 +37,11 @@ class CUB2010(DatasetSource):
     }  # fmt: skip
 
     def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
+        photos = (root / "cub200_2010" / "images",)
+        unseen = (root / "xlsa17/data/CUB/testclasses.txt",)
         cub = CUB().looks_for(root)
-        own = {
-            "photos": (root / "cub200_2010" / "images",),
-            "unseen classes": (root / "xlsa17/data/CUB/testclasses.txt",),
-        }
-        return {**own, **{what: cub[what] for what in ("split", "attribute names", "word vectors")}}
+        shared = {what: cub[what] for what in ("split", "attribute names", "word vectors")}
+        return {"photos": photos, "unseen classes": unseen, **shared}
 
     def load(self, name: str, root: Path) -> Dataset:
         root = need_root(name, root)
@@ -55,7 +54,13 @@ class CUB2010(DatasetSource):
         cub = CUB()
         table = cub.read_splits(name, root)
         classes = table.classes or ()
-        found = find_photos(home, self._folders(name, home, classes))
+        if unmatched := sorted(set(classes) ^ set(folders_in(home))):
+            raise DataError(
+                f"{name}: {len(unmatched)} classes stand only in att_splits.mat or only below "
+                f"{home} ({', '.join(unmatched[:3])}); the folders are named as the classes of "
+                "CUB, 001.Black_footed_Albatross to 200.Common_Yellowthroat"
+            )
+        found = find_photos(home, classes)
         if empty := [folder for folder in classes if not found.of(folder)]:
             raise DataError(
                 f"{name}: {len(empty)} class folders below {home} hold no photo "
@@ -68,9 +73,7 @@ class CUB2010(DatasetSource):
             name=name,
             classes=classes,
             labels=labels,
-            split=hold_out(
-                labels, [k for k in range(len(classes)) if k not in unseen], sorted(unseen)
-            ),
+            split=hold_out(labels, sorted(set(range(len(classes))) - unseen), sorted(unseen)),
             semantics=cub.semantics(name, root, table.attributes),
             images=FileImages(home, found.paths),
             title=self.title,
@@ -87,31 +90,11 @@ class CUB2010(DatasetSource):
     def word_vector_files(self, root: Path) -> tuple[Path, ...]:
         return CUB().word_vector_files(root)
 
-    def _folders(self, name: str, home: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
-        """Folders of the classes; their names must be the class names.
-
-        Raises:
-            DataError: Folders and classes differ.
-        """
-        unmatched = sorted(set(classes) ^ set(folders_in(home)))
-        if unmatched:
-            raise DataError(
-                f"{name}: {len(unmatched)} classes stand only in att_splits.mat or only below "
-                f"{home} ({', '.join(unmatched[:3])}); the folders are named as the classes of "
-                "CUB, 001.Black_footed_Albatross to 200.Common_Yellowthroat"
-            )
-        return classes
-
     def _unseen(self, name: str, root: Path, classes: tuple[str, ...]) -> set[int]:
         """Class ids of the unseen classes."""
         file = need_file(name, root, "xlsa17/data/CUB/testclasses.txt", "xlsa17.zip")
-        check_permitted(file)
-        try:
-            unseen = [line.strip() for line in read_small(file).splitlines() if line.strip()]
-        except (OSError, ValueError) as error:
-            raise DataError(f"{name}: {file} cannot be read ({error}); fetch it again") from error
-        unknown = sorted(set(unseen) - set(classes))
-        if unknown:
+        unseen = lines_of(read_text(file, f"{name}: {file}", "fetch it again"))
+        if unknown := sorted(set(unseen) - set(classes)):
             raise DataError(
                 f"{name}: {file} names {len(unknown)} classes that att_splits.mat has not "
                 f"({unknown[0]!r}, ...); take both from one xlsa17.zip"

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.errors import CannotWrite, DataError, did_you_mean
+from zslkit.errors import DataError, did_you_mean
 from zslkit.readers.csv_file import read_csv
+from zslkit.readers.faults import writing
 from zslkit.readers.names import match, refuse_clash, same_name, some
 from zslkit.readers.sentence_encoder import Encoder
-from zslkit.utils.files import cache_root, check_permitted, read_small, replacing, why
+from zslkit.utils.files import cache_root, read_text, replacing
 
 FOLDER = "descriptions"
 """Folder of the cache that keeps embeddings."""
@@ -28,12 +29,7 @@ _HEADS = frozenset({"class", "label", "name"})
 
 @dataclass(frozen=True)
 class Embedded:
-    """Embeddings of descriptions.
-
-    Args:
-        vectors: (C, W) float32, mean over the sentences of each class.
-        encoder: Name of the encoder, and the digest of its weights.
-    """
+    """Means (C, W) float32 over the sentences of each class; name and digest of the encoder."""
 
     vectors: NDArray[np.float32]
     encoder: str
@@ -80,13 +76,9 @@ def _csv(path: Path) -> list[tuple[int, str, list[str]]]:
 
 
 def _lines(path: Path) -> list[tuple[int, str, list[str]]]:
-    check_permitted(path)
-    try:
-        lines = read_small(path).splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); save it as UTF-8 text") from error
+    text = read_text(path, str(path), "save it as UTF-8 text")
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         name, sign, text = line.partition("\t" if "\t" in line else ":")
@@ -124,10 +116,7 @@ def in_order(
 def embed(path: Path, sentences: Sequence[Sequence[str]], encoder: str) -> Embedded:
     """Embed the sentences of C classes, or read what an earlier call kept.
 
-    Args:
-        path: File of the descriptions, for errors.
-        sentences: Sentences of each class.
-        encoder: A model of sentence-transformers, or its folder.
+    `encoder` is a model of sentence-transformers, or its folder.
 
     Raises:
         UserError: The encoder is not there; nothing is kept.
@@ -146,15 +135,11 @@ def embed(path: Path, sentences: Sequence[Sequence[str]], encoder: str) -> Embed
     means = [part.mean(axis=0) for part in np.split(vectors, ends[:-1])]
     named = f"{encoder} ({loaded.digest})" if loaded.digest else encoder
     made = Embedded(np.stack(means).astype(np.float32), named)
-    try:
+    what = f"The embeddings of {path} cannot be kept in {file.parent}"
+    with writing(what, "mend that, or name another place with ZSLKIT_CACHE"):
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as beside, beside.open("wb") as stream:
             np.savez(stream, vectors=made.vectors, encoder=np.array(made.encoder))
-    except OSError as error:
-        raise CannotWrite(
-            f"The embeddings of {path} cannot be kept in {file.parent} ({why(error)}); mend that, "
-            "or name another place with ZSLKIT_CACHE"
-        ) from error
     return made
 
 
@@ -173,9 +158,5 @@ def _state(folder: Path) -> list[tuple[str, int, int]]:
     """Names, sizes and times of the files of an encoder in a folder."""
     if not folder.is_dir():
         return []
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    stats = [(file, file.stat()) for file in files]
-    return [
-        (file.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns)
-        for file, stat in stats
-    ]
+    stats = [(file, file.stat()) for file in sorted(folder.rglob("*")) if file.is_file()]
+    return [(file.relative_to(folder).as_posix(), s.st_size, s.st_mtime_ns) for file, s in stats]

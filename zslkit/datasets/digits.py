@@ -43,19 +43,12 @@ WORD_WIDTH = 64
 
 @dataclass(frozen=True)
 class Composition:
-    """Scans of every image.
+    """Scans of every image."""
 
-    Args:
-        numbers: (C, 3) digits of each class, hundreds first.
-        labels: (N,) class ids.
-        split: Split of the N images.
-        scans: (N, 3) row indices into scikit-learn's table of scans.
-    """
-
-    numbers: Index
-    labels: Index
-    split: Split
-    scans: Index
+    numbers: Index  # (C, 3) digits of each class, hundreds first
+    labels: Index  # (N,) class ids
+    split: Split  # Split of the N images
+    scans: Index  # (N, 3) row indices into scikit-learn's table of scans
 
 
 class Digits(DatasetSource):
@@ -100,11 +93,7 @@ class Digits(DatasetSource):
 
 
 def read_scans() -> tuple[NDArray[np.float32], Index]:
-    """Read the scans of scikit-learn.
-
-    Returns:
-        Ink (1797, 8, 8) between 0 and 1, and the digit of each scan (1797,).
-    """
+    """Ink (1797, 8, 8) between 0 and 1 of scikit-learn's scans, and the digit (1797,) of each."""
     from sklearn.datasets import load_digits
 
     table = load_digits()
@@ -112,11 +101,7 @@ def read_scans() -> tuple[NDArray[np.float32], Index]:
 
 
 def compose(digits: Index) -> Composition:
-    """Choose the classes, their split, and the scans of every image.
-
-    Args:
-        digits: (S,) digit of each scan.
-    """
+    """Choose classes, their split, and scans for every image; the S scans show `digits` (S,)."""
     rng = np.random.default_rng(SEED)
     numbers, unseen = _choose_classes(rng)
     train_pool, test_pool = _pools(digits, rng)
@@ -124,11 +109,9 @@ def compose(digits: Index) -> Composition:
     scans: list[list[int]] = []
     parts: dict[str, list[int]] = {"trainval": [], "test_seen": [], "test_unseen": []}
     for k, number in enumerate(numbers.tolist()):
-        wanted = (
-            [("test_unseen", TEST_UNSEEN)]
-            if unseen[k]
-            else [("trainval", TRAINVAL), ("test_seen", TEST_SEEN)]
-        )
+        wanted = [("trainval", TRAINVAL), ("test_seen", TEST_SEEN)]
+        if unseen[k]:
+            wanted = [("test_unseen", TEST_UNSEEN)]
         for part, count in wanted:
             pool = train_pool if part == "trainval" else test_pool
             for _ in range(count):
@@ -166,14 +149,11 @@ def _pools(digits: Index, rng: np.random.Generator) -> tuple[list[Index], list[I
 
 
 def draw(pixels: NDArray[np.float32], scans: Index) -> NDArray[np.uint8]:
-    """Draw the images: three scans, each enlarged to 32 px and shifted at random, plus noise.
+    """Images (N, 48, 112): three scans each, enlarged to 32 px and shifted, bright on dark noise.
 
     Args:
         pixels: (S, 8, 8) ink between 0 and 1.
         scans: (N, 3) row indices into `pixels`.
-
-    Returns:
-        (N, 48, 112) images, bright ink on dark.
     """
     rng = np.random.default_rng(SEED + 1)
     large = _enlarge(pixels)
@@ -192,12 +172,9 @@ def draw(pixels: NDArray[np.float32], scans: Index) -> NDArray[np.uint8]:
 def _enlarge(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     from PIL import Image
 
-    return np.stack(
-        [
-            np.asarray(Image.fromarray(scan).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-            for scan in pixels
-        ]
-    )
+    filter_ = Image.Resampling.BILINEAR
+    resized = [Image.fromarray(scan).resize((SIDE, SIDE), filter_) for scan in pixels]
+    return np.stack([np.asarray(image) for image in resized])
 
 
 def semantics(numbers: Index) -> Semantics:
@@ -217,10 +194,7 @@ def semantics(numbers: Index) -> Semantics:
         names=names,
         groups={place: tuple(range(i * width, (i + 1) * width)) for i, place in enumerate(PLACES)},
         word_vectors=np.stack(
-            [
-                sum((_word_vector(word) for word in name.split()), np.zeros(WORD_WIDTH))
-                for name in names
-            ]
+            [sum(map(_word_vector, name.split()), np.zeros(WORD_WIDTH)) for name in names]
         ).astype(np.float32),
     )
 

@@ -27,21 +27,12 @@ _SET_WORDS = frozenset({*PARTS, "train", "val", "valid", "validation", "test", "
 
 @dataclass(frozen=True)
 class ImageList:
-    """Photos of a list, in the order of the file.
-
-    Args:
-        file: The list.
-        paths: N paths relative to the folder of the list, with "/" as separator.
-        labels: N class names as written.
-        parts: N parts of the split; empty if the list has no column of them.
-        lines: N line numbers.
-        unread: Other columns.
-    """
+    """Photos of a list, in the order of the file."""
 
     file: Path
-    paths: tuple[str, ...]
-    labels: tuple[str, ...]
-    parts: tuple[str, ...]
+    paths: tuple[str, ...]  # N paths relative to the folder of the list, with "/" as separator
+    labels: tuple[str, ...]  # N class names as written
+    parts: tuple[str, ...]  # N parts of the split; empty if the list has no column of them
     lines: tuple[int, ...]
     unread: tuple[str, ...] = ()
 
@@ -64,11 +55,7 @@ class ImageList:
         return Split(*(np.flatnonzero(named == part) for part in PARTS))
 
     def ids(self, classes: Sequence[str]) -> Index:
-        """Labels (N,) as places in `classes`.
-
-        Raises:
-            DataError: A label is none of them.
-        """
+        """Labels (N,) as places in `classes`; raises DataError if one is none of them."""
         joined = match(self.labels, classes)
         number = {c: k for k, c in enumerate(classes)}
         if unknown := sorted(set(self.labels) - set(joined)):
@@ -94,25 +81,17 @@ def read_image_list(path: Path) -> ImageList:
     lines = tuple(line for line, _ in rows)
     labels = tuple(cells[column["label"]] for _, cells in rows)
     refuse_clash(path, "classes", dict.fromkeys(labels))
-    parts = (
-        tuple(_part(path, line, cells[column[_SPLIT]]) for line, cells in rows)
-        if _SPLIT in column
-        else ()
-    )
+    parts: tuple[str, ...] = ()
+    if _SPLIT in column:
+        parts = tuple(_part(path, line, cells[column[_SPLIT]]) for line, cells in rows)
     written = [cells[column["path"]] for _, cells in rows]
     for line, photo, label in zip(lines, written, labels, strict=True):
         if not photo or not label:
             raise DataError(
                 f"{path}, line {line}: the {'label' if photo else 'path'} is empty; write it"
             )
-    found = ImageList(
-        path,
-        _photos(path, lines, written),
-        labels,
-        parts,
-        lines,
-        tuple(name for k, name in enumerate(header) if name and k not in column.values()),
-    )
+    unread = tuple(name for k, name in enumerate(header) if name and k not in column.values())
+    found = ImageList(path, _photos(path, lines, written), labels, parts, lines, unread)
     _refuse_twice(found)
     if parts:
         _refuse_mixed(found)
@@ -158,12 +137,10 @@ def _columns(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -
         return column
     missing = [name for name in _NEEDED if name not in column]
     hint = ", ".join(f"{shown(near)} to {name}" for name, near in meant.items())
-    what = (
-        f"the list has no column {' and no column '.join(missing)}"
-        if missing
-        else f"the column {shown(meant[_SPLIT])} seems to hold the split, which is read from "
-        "the column split"
-    )
+    what = f"the list has no column {' and no column '.join(missing)}"
+    if not missing:
+        seems = f"the column {shown(meant[_SPLIT])} seems to hold the split"
+        what = f"{seems}, which is read from the column split"
     raise DataError(
         f"{path}: {what}; its columns are {listed([*map(shown, header)], 8)}"
         + (f"; rename {hint}" if hint else "; a list has the columns path, label and perhaps split")
@@ -265,11 +242,9 @@ def _refuse_twice(found: ImageList) -> None:
             how = f"in two sets, {found.parts[i]} and {found.parts[k]}"
         else:
             how = "twice"
-        name = (
-            f"the photo {shown(photo)} stands"
-            if photo == found.paths[i]
-            else f"{shown(found.paths[i])} and {shown(photo)} are one file and stand"
-        )
+        name = f"the photo {shown(photo)} stands"
+        if photo != found.paths[i]:
+            name = f"{shown(found.paths[i])} and {shown(photo)} are one file and stand"
         raise DataError(
             f"{found.file}: {name} {how} (lines {found.lines[i]} and {found.lines[k]}); leave one "
             "line"

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from zslkit.config import Config, FeatureConfig, build
-from zslkit.config.merge import Settings
+from zslkit.config import Config, build
 from zslkit.dataset import Dataset, Split
 from zslkit.datasets.attribute_table import read_class_table
 from zslkit.datasets.card import file_of, group_columns, inside
-from zslkit.datasets.card_keys import card_settings
+from zslkit.datasets.card_keys import Card, card_settings, check_features
 from zslkit.errors import DataError, UserError
 from zslkit.features.store import FeatureStore
 from zslkit.readers.npy import open_npy
@@ -45,15 +44,10 @@ class ImportSource(Config):
     )
 
 
-class ImportedCard(Config):
-    """Contents of a card of imported features.
-
-    Relative paths start at the folder of the card and must stay inside it; absolute paths are
-    allowed.
-    """
+class ImportedCard(Card):
+    """Contents of a card of imported features."""
 
     kind: Literal["features"]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     maps: str | None = Field(
         None, description="folder of a feature store: maps (N, D, H, W) and their means"
     )
@@ -69,42 +63,18 @@ class ImportedCard(Config):
         description="CSV: a class in each row, its name first; the header names the attributes",
     )
     source: ImportSource
-    title: str = ""
-    semantics: Literal["attributes", "sentences"] = "attributes"
-    groups: dict[str, list[str]] = Field({}, description="attribute group -> attribute names")
-    word_vectors: str | None = Field(
-        None, description="file of attribute word vectors: .pkl, .npy, .txt or .vec"
-    )
-    licence: str = ""
-    citation: str = ""
-    features: dict[str, Any] = Field(
-        {}, description="the dataset's own settings for the section features"
-    )
 
 
 def read_card(path: Path) -> ImportedCard:
-    """Read and validate a card.
-
-    Raises:
-        UserError: Names the key that is missing, unknown or invalid.
-    """
+    """Read and validate a card; raises UserError, which names the missing or invalid key."""
     card = build(ImportedCard, card_settings(path), str(path))
     if (card.maps is None) == (card.pooled is None):
         raise UserError(
             f"{path}: a card of features names either maps (the folder of a store) or pooled (a "
             ".npy file)"
         )
-    build(FeatureConfig, Settings(dict(card.features)), f"{path}: features")
+    check_features(path, card)
     return card
-
-
-def card_defaults(path: Path) -> dict[str, Any]:
-    """Settings of the card for the section `features`; the data are not read.
-
-    Raises:
-        UserError: As `read_card`.
-    """
-    return dict(read_card(path).features)
 
 
 def fingerprint(digest: str, shape: tuple[int, ...], dtype: str, layout: str = "") -> str:
@@ -113,7 +83,6 @@ def fingerprint(digest: str, shape: tuple[int, ...], dtype: str, layout: str = "
     Args:
         digest: Digest of the imported file.
         shape: Shape of the features as stored.
-        dtype: Their type.
         layout: How the axes were changed; "" if they were not.
     """
     facts = [digest, list(shape), dtype, *([layout] if layout else [])]
@@ -130,29 +99,27 @@ def load_imported(path: Path) -> Dataset:
     path = Path(path)
     card = read_card(path)
     table = read_class_table(file_of(path, "attributes", card.attributes))
-    words = (
-        None
-        if card.word_vectors is None
-        else read_word_vectors(file_of(path, "word_vectors", card.word_vectors), table.attributes)
-    )
+    words = None
+    if card.word_vectors is not None:
+        file = file_of(path, "word_vectors", card.word_vectors)
+        words = read_word_vectors(file, table.attributes)
     groups = group_columns(path, card.groups, table.attributes, card.attributes)
-    parts = card.split.model_dump()
+    parts = {
+        part: _numbers(file_of(path, f"split.{part}", name))
+        for part, name in card.split.model_dump().items()
+    }
     dataset: dict[str, Any] = {}
     if card.maps is not None:
         dataset["maps"] = FeatureStore(inside(path, "maps", card.maps))
     else:
         features = _pooled(file_of(path, "pooled", str(card.pooled)))
-        dataset |= {
-            "features": features,
-            "features_digest": fingerprint(card.source.digest, features.shape, "float32"),
-        }
+        digest = fingerprint(card.source.digest, features.shape, "float32")
+        dataset = {"features": features, "features_digest": digest}
     return Dataset(
         name=card.name,
         classes=table.classes,
         labels=_numbers(file_of(path, "labels", card.labels)),
-        split=Split(
-            **{part: _numbers(file_of(path, f"split.{part}", file)) for part, file in parts.items()}
-        ),
+        split=Split(**parts),
         semantics=Semantics(table.values, table.attributes, groups, words, card.semantics),
         title=card.title or card.name,
         defaults=card.features,

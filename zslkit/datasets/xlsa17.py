@@ -48,34 +48,30 @@ class Xlsa17(DatasetSource):
     """Kind of the semantics, as in Semantics."""
     nameless: ClassVar[str] = "class"
     """Word for a class where att_splits.mat has no names: "class 1", "class 2", ..."""
+    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
 
     def looks_for(self, root: Path) -> Mapping[str, tuple[Path, ...]]:
         home = root / "xlsa17" / "data" / self.folder
-        places: dict[str, tuple[Path, ...]] = {
-            "split": (home / self.splits,),
-            "features": (home / "res101.mat",),
-        }
+        places: dict[str, tuple[Path, ...]] = {"split": (home / self.splits,)}
+        places["features"] = (home / "res101.mat",)
         if self.photos:
             places["photos"] = (root / self.photos,)
-        if names := self._name_files():
-            places["attribute names"] = tuple(
-                folder / n for n in names for folder in self._homes(root, "attribute_names")
-            )
+        if self.attribute_files:
+            places["attribute names"] = self._name_files(root)
             places["word vectors"] = self.word_vector_files(root)
         return {what: tuple(dict.fromkeys(paths)) for what, paths in places.items()}
 
-    def _name_files(self) -> list[str]:
-        return [n + end for n in self.attribute_files for end in (".txt", ".csv")]
+    def _name_files(self, root: Path) -> tuple[Path, ...]:
+        names = [n + end for n in self.attribute_files for end in (".txt", ".csv")]
+        return tuple(home / n for n in names for home in self._homes(root, "attribute_names"))
 
     def load(self, name: str, root: Path) -> Dataset:
         root = need_root(name, root)
         splits = self.read_splits(name, root)
-        read = open_features(
-            need_file(name, root, f"xlsa17/data/{self.folder}/res101.mat", self.features_from)
-        )
-        classes = splits.classes or tuple(
-            f"{self.nameless} {k + 1}" for k in range(len(splits.attributes))
-        )
+        file = f"xlsa17/data/{self.folder}/res101.mat"
+        read = open_features(need_file(name, root, file, self.features_from))
+        numbers = range(1, len(splits.attributes) + 1)
+        classes = splits.classes or tuple(f"{self.nameless} {k}" for k in numbers)
         self._check_fit(name, splits, read)
         paths = [anchored(file) for file in read.files]
         dataset = Dataset(
@@ -96,17 +92,13 @@ class Xlsa17(DatasetSource):
 
     def read_splits(self, name: str, root: Path) -> SplitFile:
         """Read the split file below the data root."""
-        return read_split_file(
-            need_file(name, root, f"xlsa17/data/{self.folder}/{self.splits}", self.archive),
-            self.table,
-        )
+        file = need_file(name, root, f"xlsa17/data/{self.folder}/{self.splits}", self.archive)
+        return read_split_file(file, self.table)
 
     def semantics(self, name: str, root: Path, attributes: NDArray[np.float32]) -> Semantics:
         """Semantics of a class-attribute table: names, groups and word vectors of its columns.
 
         Args:
-            name: Name of the dataset, for errors.
-            root: Data root.
             attributes: (C, A) class-attribute table.
 
         Raises:
@@ -157,15 +149,11 @@ class Xlsa17(DatasetSource):
         Names come from a file below the data root, else from the shipped card, else they are
         numbers; groups come from the shipped card.
         """
-        shipped = next(
-            (card for n in self.attribute_files if (card := shipped_card(n)) is not None), None
-        )
-        own = first_file(self._homes(root, "attribute_names"), self._name_files())
-        if own is not None:
+        shipped = next(filter(None, map(shipped_card, self.attribute_files)), None)
+        if own := next((file for file in self._name_files(root) if file.is_file()), None):
             return replace(shipped or AttributeCard((), {}), names=read_names(own))
-        return shipped or AttributeCard(
-            tuple(f"{self.kind.removesuffix('s')} {k + 1}" for k in range(width)), {}
-        )
+        word = self.kind.removesuffix("s")
+        return shipped or AttributeCard(tuple(f"{word} {k + 1}" for k in range(width)), {})
 
     @staticmethod
     def _homes(root: Path, folder: str) -> list[Path]:
@@ -222,11 +210,7 @@ class Xlsa17(DatasetSource):
 
 
 def need_root(name: str, root: Path) -> Path:
-    """Check that the data root is a folder.
-
-    Raises:
-        DataError: There is no such folder.
-    """
+    """The data root as a path; raises DataError if there is no such folder."""
     root = Path(root)
     if not root.is_dir():
         raise DataError(
@@ -237,22 +221,13 @@ def need_root(name: str, root: Path) -> Path:
 
 
 def need_file(name: str, root: Path, path: str, source: str) -> Path:
-    """Path of a file below the data root.
-
-    Raises:
-        DataError: The file is missing; names its place and the archive that contains it.
-    """
+    """Path of a file below the data root; DataError names its place, and the archive it is in."""
     if not (root / path).is_file():
         raise DataError(
             f"{name}: {path} is missing below {root} (--data-root); it comes with {source}, put "
             f"it at {root / path}"
         )
     return root / path
-
-
-def first_file(homes: Sequence[Path], names: Sequence[str]) -> Path | None:
-    """First of `names` that is a file in one of `homes`; a name has priority over a folder."""
-    return next((home / n for n in names for home in homes if (home / n).is_file()), None)
 
 
 class CUB(Xlsa17):
@@ -335,7 +310,6 @@ class AWA2(Xlsa17):
         "the Ugly, TPAMI 2018"
     )
     licence = "photos under free licences, listed with the dataset"
-    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "awa2"
     downloads = (
         "awa2_photos",
@@ -359,7 +333,6 @@ class AWA1(Xlsa17):
         "TPAMI 2018"
     )
     licence = "features only; the photos are not public"
-    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "awa1"
     downloads = ({"shared": "xlsa17", "holds": ["AWA1/att_splits.mat", "AWA1/res101.mat"]},)
     folder = "AWA1"
@@ -379,7 +352,6 @@ class APY(Xlsa17):
         "TPAMI 2018"
     )
     licence = "features only"
-    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "apy"
     downloads = ({"shared": "xlsa17", "holds": ["APY/att_splits.mat", "APY/res101.mat"]},)
     folder = "APY"
@@ -399,7 +371,6 @@ class FLO(Xlsa17):
         "al., CVPR 2016; split: Xian et al. 2018"
     )
     licence = "features only"
-    defaults: ClassVar[Mapping[str, Any]] = {"backbone": "resnet101.tv_in1k", "size": 224}
     published_as = "flo"
     downloads = ("cvpr18xian",)
     folder = "FLO"

@@ -28,20 +28,12 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Pooled:
-    """Contents of res101.mat, opened from the cache.
+    """Contents of res101.mat, opened from the cache."""
 
-    Args:
-        features: (N, 2048) float32, memory-mapped.
-        labels: (N,) 0-based class ids.
-        files: N image paths.
-        fingerprint: Digest of the features, 16 hex digits.
-        sha256: Digest of the file.
-    """
-
-    features: NDArray[np.float32]
-    labels: Index
-    files: tuple[str, ...]
-    fingerprint: str
+    features: NDArray[np.float32]  # (N, 2048) float32, memory-mapped
+    labels: Index  # (N,) 0-based class ids
+    files: tuple[str, ...]  # N image paths
+    fingerprint: str  # Digest of the features, 16 hex digits
     sha256: str
 
 
@@ -85,12 +77,8 @@ def _convert(path: Path, digest: str, folder: Path) -> None:
         partial.mkdir()
         content = hashlib.sha256()
         with (partial / "features.npy").open("wb") as out:
-            header: dict[str, Any] = {
-                "descr": "<f4",
-                "fortran_order": False,
-                "shape": read.features.shape,
-            }
-            np.lib.format.write_array_header_1_0(out, header)
+            facts: dict[str, Any] = {"descr": "<f4", "fortran_order": False}
+            np.lib.format.write_array_header_1_0(out, facts | {"shape": read.features.shape})
             for block in read.features.blocks():
                 raw = finite_float32(path, "features", block).astype("<f4", copy=False).data
                 content.update(raw)
@@ -102,20 +90,18 @@ def _convert(path: Path, digest: str, folder: Path) -> None:
             "fingerprint": content.hexdigest()[:16],
             "sha256": digest,
             "file": str(path),
+            "files": read.files,
         }
-        (partial / "manifest.json").write_text(
-            json.dumps({**facts, "files": read.files}), encoding="utf-8"
-        )
+        (partial / "manifest.json").write_text(json.dumps(facts), encoding="utf-8")
         os.replace(partial, folder)
-    except OSError as error:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
         raise CannotWrite(
             f"Converting {path} into {partial} failed ({error.strerror or error}); free some "
             "space or set ZSLKIT_CACHE, then run again"
         ) from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _open(folder: Path) -> Pooled:
@@ -126,11 +112,8 @@ def _open(folder: Path) -> Pooled:
         features = np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         files = tuple(facts["files"])
-        if (
-            facts["schema"] != SCHEMA
-            or list(features.shape) != facts["shape"]
-            or not len(features) == len(labels) == len(files)
-        ):
+        fits = facts["schema"] == SCHEMA and list(features.shape) == facts["shape"]
+        if not fits or not len(features) == len(labels) == len(files):
             raise ValueError("its parts do not fit together")
         return Pooled(features, labels, files, str(facts["fingerprint"]), str(facts["sha256"]))
     except (OSError, ValueError, EOFError, BadZipFile, KeyError, TypeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,7 +30,6 @@ def class_ids(
     """Class ids (N,) of the images, by the name of the folder of each image.
 
     Args:
-        name: Name of the dataset, for errors.
         classes: C class names.
         labels: (N,) row indices of the class-attribute table; they decide where folders do not.
         paths: N paths as `anchored` returns them.
@@ -41,26 +41,22 @@ def class_ids(
         return labels
     folders = [str(path).rpartition("/")[0] for path in paths]
     pairs = sorted(set(zip(labels.tolist(), folders, strict=True)))
-    if len({label for label, _ in pairs}) < len(pairs) or len(
-        {folder for _, folder in pairs}
-    ) < len(pairs):
+    if not len(pairs) == len({label for label, _ in pairs}) == len({f for _, f in pairs}):
         raise DataError(
             f"{name}: labels and folders of image_files in res101.mat are not one to one; fetch "
             "res101.mat again"
         )
     number = {plain(c): k for k, c in enumerate(classes)}
     named = {label: number.get(plain(folder)) for label, folder in pairs}
-    if len(number) < len(classes) or len(
-        known := [k for k in named.values() if k is not None]
-    ) > len(set(known)):
+    known = [k for k in named.values() if k is not None]
+    if len(number) < len(classes) or len(known) > len(set(known)):
         raise DataError(
             f"{name}: two classes or folders of images have the same name but for case and signs; "
             "fetch att_splits.mat and res101.mat again"
         )
     unmatched = [folder for label, folder in pairs if named[label] is None]
-    if unmatched and (
-        len(unmatched) == len(pairs) or any(k not in (None, label) for label, k in named.items())
-    ):
+    others_moved = any(k not in (None, label) for label, k in named.items())
+    if unmatched and (len(unmatched) == len(pairs) or others_moved):
         shown = ", ".join(repr(folder) for folder in unmatched[:3])
         raise DataError(
             f"{name}: {len(unmatched)} folders of image_files in res101.mat are no class of "
@@ -69,6 +65,11 @@ def class_ids(
     # The label decides for a folder spelled unlike its class, once all other folders agree.
     final = {label: label if k is None else k for label, k in named.items()}
     return np.array([final[label] for label in labels.tolist()], dtype=np.int64)
+
+
+def spelled(name: str) -> str:
+    """Class name without outer blanks, accented letters composed: one key for equal spellings."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def plain(name: str) -> str:

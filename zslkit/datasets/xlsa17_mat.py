@@ -13,18 +13,12 @@ from numpy.typing import NDArray
 from zslkit.dataset import PARTS, Index, Split
 from zslkit.errors import DataError
 from zslkit.readers.mat5 import MatFile
-from zslkit.readers.stream import Stream, numeric
+from zslkit.readers.stream import Stream, as_float32, numeric
 
 
 @dataclass(frozen=True)
 class SplitFile:
-    """Contents of att_splits.mat.
-
-    Args:
-        classes: C names, None if the file has none.
-        attributes: (C, A) float32, unscaled.
-        split: 0-based image indices.
-    """
+    """Contents of att_splits.mat: names if it has them, (C, A) float32 unscaled, 0-based split."""
 
     classes: tuple[str, ...] | None
     attributes: NDArray[np.float32]
@@ -33,62 +27,42 @@ class SplitFile:
 
 @dataclass(frozen=True)
 class SplitVariables:
-    """Variables of att_splits.mat for inspection, unchanged except that indices are 0-based.
+    """Variables of att_splits.mat for inspection, unchanged except that indices are 0-based."""
 
-    Args:
-        classes: C names, None if the file has none.
-        tables: "original_att" and "att" (A, C), where present.
-        locs: "trainval", "test_seen" and "test_unseen", and "train" and "val" where present, each
-            in the order of the file.
-    """
-
-    classes: tuple[str, ...] | None
-    tables: Mapping[str, NDArray[Any]]
+    classes: tuple[str, ...] | None  # C names, None if the file has none
+    tables: Mapping[str, NDArray[Any]]  # "original_att" and "att" (A, C), where present
+    # "trainval", "test_seen" and "test_unseen", and "train" and "val" where present, each in the
+    # order of the file
     locs: Mapping[str, Index]
 
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """Contents of res101.mat.
+    """Contents of res101.mat."""
 
-    Args:
-        labels: (N,) 0-based row indices of the class-attribute table.
-        files: N image paths, as on the authors' disks.
-        features: Stream of (N, 2048) numbers.
-    """
-
-    labels: Index
-    files: tuple[str, ...]
-    features: Stream
+    labels: Index  # (N,) 0-based row indices of the class-attribute table
+    files: tuple[str, ...]  # N image paths, as on the authors' disks
+    features: Stream  # Stream of (N, 2048) numbers
 
 
 def read_split_file(path: Path, semantics: str = "original_att") -> SplitFile:
-    """Read att_splits.mat.
+    """Read att_splits.mat; `semantics` is the variable with the class-attribute table (A, C).
 
     train_loc and val_loc are not read: some files lack them, in others they contain images of
     test_seen.
-
-    Args:
-        path: The file.
-        semantics: Variable with the class-attribute table, (A, C) in the file.
 
     Raises:
         DataError: Names the file that is damaged, or lacks a variable or has an invalid one.
     """
     mat = MatFile(path, "fetch it again")
     table = _table(mat, semantics).T
-    classes = tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None
+    classes = _classes(mat)
     if classes is not None and len(classes) != len(table):
         raise DataError(
             f"{path}: {len(classes)} class names but {len(table)} columns in {semantics}; fetch "
             "the file again"
         )
-    split = Split(
-        *(
-            np.sort(_counts(mat, part))
-            for part in ("trainval_loc", "test_seen_loc", "test_unseen_loc")
-        )
-    )
+    split = Split(*(np.sort(_counts(mat, f"{part}_loc")) for part in PARTS))
     return SplitFile(classes, np.ascontiguousarray(table, dtype=np.float32), split)
 
 
@@ -99,19 +73,11 @@ def read_split_variables(path: Path) -> SplitVariables:
         DataError: The file is damaged or lacks a loc; the contents of a loc are not checked
             further.
     """
-    more = ("train", "val")
     mat = MatFile(path, "fetch it again")
-    locs = {
-        part: _counts(mat, f"{part}_loc")
-        for part in (*PARTS, *more)
-        if part in PARTS or f"{part}_loc" in mat
-    }
-    tables: dict[str, NDArray[Any]] = {
-        key: _table(mat, key) for key in ("original_att", "att") if key in mat
-    }
-    return SplitVariables(
-        tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None, tables, locs
-    )
+    parts = [*PARTS, *(part for part in ("train", "val") if f"{part}_loc" in mat)]
+    locs = {part: _counts(mat, f"{part}_loc") for part in parts}
+    tables = {key: _table(mat, key) for key in ("original_att", "att") if key in mat}
+    return SplitVariables(_classes(mat), tables, locs)
 
 
 def read_feature_file(path: Path) -> FeatureFile:
@@ -137,16 +103,15 @@ def read_feature_file(path: Path) -> FeatureFile:
 
 
 def finite_float32(path: Path, name: str, block: NDArray[Any]) -> NDArray[np.float32]:
-    """Convert numbers to float32.
-
-    Raises:
-        DataError: A number is not finite in float32.
-    """
-    with np.errstate(over="ignore"):
-        kept = np.ascontiguousarray(block, dtype=np.float32)
+    """Numbers as float32; raises DataError if one is not finite there."""
+    kept = as_float32(block)
     if not np.isfinite(kept).all():
         raise DataError(f"{path}: {name} holds a number that is not finite; fetch the file again")
     return kept
+
+
+def _classes(mat: MatFile) -> tuple[str, ...] | None:
+    return tuple(mat.texts("allclasses_names")) if "allclasses_names" in mat else None
 
 
 def _need(mat: MatFile, key: str) -> None:

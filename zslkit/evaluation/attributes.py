@@ -27,10 +27,8 @@ class AttributeScores:
         test_seen: (Ns, A), higher is likelier; a column of NaN is an attribute without scores.
         test_unseen: (Nu, A), likewise.
         present: (C, A) bool, whether a class has an attribute.
-        names: The A attribute names.
         shown_seen: (Ns, A) int8, whether an image itself shows an attribute: 1, 0, or -1 where
-            unknown. None: it shows those of its class.
-        shown_unseen: (Nu, A), likewise.
+            unknown. None: it shows those of its class. `shown_unseen` (Nu, A) likewise.
     """
 
     test_seen: ScoreTable
@@ -57,26 +55,14 @@ class AttributeAccuracy:
 
 
 def present_attributes(attributes: ScoreTable) -> Mask:
-    """Which class has which attribute: its value is above the mean over classes.
-
-    Args:
-        attributes: (C, A) on the dataset's own scale.
-
-    Returns:
-        (C, A) bool.
-    """
+    """Which class has which attribute, (C, A) bool: its value is above the mean over classes."""
     return np.asarray(attributes > attributes.mean(axis=0, dtype=np.float64))
 
 
 def shown_attributes(own: ScoreTable, attributes: ScoreTable) -> NDArray[np.int8]:
-    """Which image shows which attribute: its value is above the mean over classes.
+    """Which image shows which attribute, (N, A): 1, 0, or -1 where its own value is NaN.
 
-    Args:
-        own: (N, A) attributes of the images; NaN where unknown.
-        attributes: (C, A) of the classes, on the same scale.
-
-    Returns:
-        (N, A): 1, 0, or -1 where unknown.
+    An image shows what is above the mean of `attributes` (C, A) over classes, on the same scale.
     """
     shown = np.asarray(own > attributes.mean(axis=0, dtype=np.float64)).astype(np.int8)
     return np.where(np.isnan(own), np.int8(-1), shown)
@@ -85,22 +71,16 @@ def shown_attributes(own: ScoreTable, attributes: ScoreTable) -> NDArray[np.int8
 def attribute_accuracy(
     scores: AttributeScores, sets: TestSets
 ) -> dict[str, AttributeAccuracy | None]:
-    """Compute the accuracy on each test set.
-
-    Returns:
-        Set name -> accuracy; None if no scored attribute is shown by some images and not by others.
+    """Accuracy on each test set; None if no scored attribute is shown by some images only.
 
     Raises:
         DataError: The number of scores differs from that of the images, or scores are infinite, or
             NaN in some images of an attribute only.
     """
-    parts = {
-        "test_seen": (scores.test_seen, scores.shown_seen),
-        "test_unseen": (scores.test_unseen, scores.shown_unseen),
-    }
+    tables = (scores.test_seen, scores.shown_seen), (scores.test_unseen, scores.shown_unseen)
     return {
-        name: _accuracy(name, table, sets.parts()[name].labels, scores.present, shown)
-        for name, (table, shown) in parts.items()
+        name: _accuracy(name, table, part.labels, scores.present, shown)
+        for (name, part), (table, shown) in zip(sets.parts().items(), tables, strict=True)
     }
 
 

@@ -43,9 +43,7 @@ class Interval:
 class Resampled:
     """Figures of R runs in percent, by name (T1, U, S, H).
 
-    Attributes:
-        value: (R,) each, on the real test sets.
-        drawn: (B, R) each, on B resamples.
+    `value` (R,) on the real test sets, and `drawn` (B, R) on B resamples.
     """
 
     value: dict[str, Floats]

@@ -20,14 +20,10 @@ from zslkit.evaluation.sets import TestSets
 
 @dataclass(frozen=True)
 class Subject:
-    """The scores to measure.
+    """The scores to measure, under a gamma.
 
-    Attributes:
-        sets: Scores and labels of both test sets.
-        gamma: Calibration to measure under.
-        validated: Gamma selected on validation, None if none was.
-        classes: The C class names.
-        attributes: The model's attribute scores, None if there are none.
+    `validated` is the gamma selected on validation, None if none was; `attributes`, the model's
+    attribute scores.
     """
 
     sets: TestSets
@@ -62,11 +58,6 @@ class Subject:
         return all_ranks(self.sets, self.gamma)
 
     @cached_property
-    def ranks(self) -> dict[str, float]:
-        """Mean over classes of the mean rank, by test set."""
-        return mean_rank(self.sets, self.gamma, self.ranked)
-
-    @cached_property
     def attribute_accuracies(self) -> dict[str, AttributeAccuracy | None]:
         """Accuracy of the attribute scores by test set; empty without scores."""
         return {} if self.attributes is None else attribute_accuracy(self.attributes, self.sets)
@@ -77,8 +68,6 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: Name of the metric.
-        description: Meaning of the metric.
         compute: Returns a number, or None if there is nothing to measure; large metrics return
             JSON lists and tables.
         large: Too long for one line.
@@ -98,56 +87,39 @@ def _plain(name: str) -> Callable[[Subject], float]:
     return lambda s: s.plain.figures()[name]
 
 
-def _validated(subject: Subject) -> float | None:
-    return None if subject.validated is None else measure(subject.sets, subject.validated).H
-
-
-def _points(subject: Subject) -> list[dict[str, float]]:
-    return subject.curve.points()
-
-
-def _per_class(subject: Subject) -> dict[str, float]:
-    return dict(zip(subject.classes, subject.plain.per_class.tolist(), strict=True))
-
-
 def _confusion(subject: Subject) -> dict[str, Any]:
-    return {
-        "classes": list(subject.classes),
-        "images": confusion_table(subject.sets, subject.gamma).tolist(),
-    }
+    table = confusion_table(subject.sets, subject.gamma).tolist()
+    return {"classes": list(subject.classes), "images": table}
+
+
+def _of_both(
+    name: str, meaning: str, found: Callable[[Subject], Mapping[str, Any]], **marks: bool
+) -> list[Metric]:
+    """One metric of each test set, among what is `found` by set."""
+
+    def of(part: str) -> Callable[[Subject], Any]:
+        return lambda subject: found(subject).get(part)
+
+    return [
+        Metric(f"{name}-{side}", f"{side}: {meaning}", of(f"test_{side}"), **marks)
+        for side in ("seen", "unseen")
+    ]
 
 
 def _top(k: int) -> list[Metric]:
-    def on(part: str) -> Callable[[Subject], float | None]:
-        return lambda s: (
-            top_k(s.sets, k, s.gamma, s.ranked)[part] if k <= s.sets.n_classes else None
-        )
-
     meaning = f"true class among the {k} highest of all classes, %, mean over classes"
-    return [
-        Metric(f"top-{k}-{side}", f"{side}: {meaning}", on(f"test_{side}"))
-        for side in ("seen", "unseen")
-    ]
+    return _of_both(
+        f"top-{k}", meaning, lambda s: top_k(s.sets, k, s.ranked) if k <= s.sets.n_classes else {}
+    )
 
 
 def _attributes(what: str, measured: str) -> list[Metric]:
-    def on(part: str) -> Callable[[Subject], float | None]:
-        return lambda s: (
-            None
-            if (found := s.attribute_accuracies.get(part)) is None
-            else getattr(found, what.lower())
-        )
+    def found(subject: Subject) -> dict[str, float]:
+        known = {k: v for k, v in subject.attribute_accuracies.items() if v is not None}
+        return {part: getattr(accuracy, what.lower()) for part, accuracy in known.items()}
 
     meaning = f"{measured} of its attribute scores, %, mean over attributes"
-    return [
-        Metric(
-            f"attribute-{what}-{side}",
-            f"{side}: {meaning}",
-            on(f"test_{side}"),
-            of_attributes=True,
-        )
-        for side in ("seen", "unseen")
-    ]
+    return _of_both(f"attribute-{what}", meaning, found, of_attributes=True)
 
 
 _LIST: tuple[Metric, ...] = (
@@ -157,7 +129,11 @@ _LIST: tuple[Metric, ...] = (
     Metric("H", "harmonic mean of U and S, %", _plain("H")),
     Metric("AUSUC", "area under the curve of S over U, 0 to 1", _plain("AUSUC")),
     Metric("H-none", "H without calibration, %", lambda s: measure(s.sets, 0.0).H),
-    Metric("H-validation", "H under the gamma that validation picked, %", _validated),
+    Metric(
+        "H-validation",
+        "H under the gamma that validation picked, %",
+        lambda s: None if s.validated is None else measure(s.sets, s.validated).H,
+    ),
     Metric(
         "H-oracle",
         "H under the best gamma on the test sets, %: optimistic, no result",
@@ -179,22 +155,24 @@ _LIST: tuple[Metric, ...] = (
     ),
     Metric("ECE-seen", "the same of test_seen", lambda s: s.calibration_error["test_seen"]),
     Metric("ECE-unseen", "the same of test_unseen", lambda s: s.calibration_error["test_unseen"]),
-    Metric(
-        "rank-seen",
-        "seen: mean rank of the true class among all, mean over classes",
-        lambda s: s.ranks["test_seen"],
-    ),
-    Metric(
-        "rank-unseen",
-        "unseen: mean rank of the true class among all, mean over classes",
-        lambda s: s.ranks["test_unseen"],
+    *_of_both(
+        "rank",
+        "mean rank of the true class among all, mean over classes",
+        lambda s: mean_rank(s.sets, s.ranked),
     ),
     *_top(5),
     *_attributes("AUC", "area under the ROC curve (chance: 50)"),
     *_attributes("AP", "average precision"),
-    Metric("per-class", "accuracy of each class among all, %", _per_class, large=True),
+    Metric(
+        "per-class",
+        "accuracy of each class among all, %",
+        lambda s: dict(zip(s.classes, s.plain.per_class.tolist(), strict=True)),
+        large=True,
+    ),
     Metric("confusion", "images by true class (row) and answer (column)", _confusion, large=True),
-    Metric("curve", "S and U in percent from each gamma on", _points, large=True),
+    Metric(
+        "curve", "S and U in percent from each gamma on", lambda s: s.curve.points(), large=True
+    ),
 )
 
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _LIST}
@@ -202,10 +180,7 @@ METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _LIST}
 
 
 def chosen(names: Sequence[str]) -> list[Metric]:
-    """The metrics of these names, each once.
-
-    Args:
-        names: Names in any case; "all" is every metric, "top-K" both test sets.
+    """The metrics of these names in any case, each once; "all" is every metric, "top-K" both sets.
 
     Raises:
         UnknownName: No such metric exists; suggests one.

@@ -19,17 +19,10 @@ AT_ONCE: Final = 1 << 20
 def row_chunks(
     scores: NDArray[Any], at_once: int | None = None
 ) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """The rows of a score table in chunks.
+    """The positions and rows (n, C) of a score table (N, C) in chunks of `at_once` scores.
 
     The pages of a memory-mapped table are released after each chunk, so that they do not count as
     memory of the process; the system caches them while it has room.
-
-    Args:
-        scores: (N, C).
-        at_once: Scores per chunk; by default AT_ONCE.
-
-    Yields:
-        The position of a chunk, and its rows (n, C).
     """
     step = max(1, (at_once or AT_ONCE) // max(1, scores.shape[1]))
     mapping = _mapping(scores)

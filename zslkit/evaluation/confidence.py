@@ -25,19 +25,11 @@ ROUNDING: Final = 1e-3
 def expected_calibration_error(
     sets: TestSets, gamma: float = 0.0, bins: int = BINS
 ) -> dict[str, float]:
-    """Compute the error over the images of both test sets and of each.
+    """The error in percent of "both", "test_seen" and "test_unseen".
 
     Images fall into intervals of confidence of equal width, open below. The error is the mean over
     images of |accuracy - mean confidence| of the image's interval. All images have equal weight,
     whatever the size of their class.
-
-    Args:
-        sets: Scores and labels of both test sets.
-        gamma: Calibration.
-        bins: Number of intervals.
-
-    Returns:
-        The error in percent of "both", "test_seen" and "test_unseen".
     """
     probable = all(are_probabilities(part.scores) for part in sets.parts().values())
     found = {name: _judged(part, sets.seen, gamma, probable) for name, part in sets.parts().items()}
@@ -60,24 +52,19 @@ def are_probabilities(scores: ScoreTable) -> bool:
 def binned_error(confidence: Floats, right: Floats, bins: int = BINS) -> float:
     """The error (0..1) of confidences (N,) in 0..1 with answers right (1) or wrong (0)."""
     bins_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(bins_of, weights=right, minlength=bins) - np.bincount(
-        bins_of, weights=confidence, minlength=bins
-    )
-    return float(np.abs(gaps).sum() / len(confidence))
+    rights, sums = (np.bincount(bins_of, values, minlength=bins) for values in (right, confidence))
+    return float(np.abs(rights - sums).sum() / len(confidence))
 
 
 def _judged(part: TestSet, seen: Mask, gamma: float, probable: bool) -> tuple[Floats, Floats]:
     """Confidence (N,) of each answer, and whether it is right (1.0) or wrong (0.0)."""
     answers = part.seen_unseen_margin.answers(gamma)
     right = (answers == part.labels).astype(np.float64)
+    chunks = row_chunks(part.scores)
     if probable:
-        own = [
-            chunk[np.arange(len(chunk)), answers[place]] for place, chunk in row_chunks(part.scores)
-        ]
+        own = [chunk[np.arange(len(chunk)), answers[place]] for place, chunk in chunks]
         return np.concatenate(own).astype(np.float64), right
-    return np.concatenate(
-        [_share_of_highest(chunk, seen, gamma) for _, chunk in row_chunks(part.scores)]
-    ), right
+    return np.concatenate([_share_of_highest(chunk, seen, gamma) for _, chunk in chunks]), right
 
 
 def _share_of_highest(scores: ScoreTable, seen: Mask, gamma: float) -> Floats:

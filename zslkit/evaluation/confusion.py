@@ -9,13 +9,10 @@ from zslkit.evaluation.sets import AnsweredSets
 
 
 def crossings(sets: AnsweredSets, gamma: float = 0.0) -> dict[str, float]:
-    """Shares of images answered with a class of the other side.
+    """Percent of "seen_as_unseen" and "unseen_as_seen": answers with a class of the other side.
 
     A share of images, not a mean over classes. It shows which side the model prefers; calibration
     changes it.
-
-    Returns:
-        Percent of "seen_as_unseen" (images of seen classes) and "unseen_as_seen".
     """
     seen, left, right = sets.seen, sets.test_seen, sets.test_unseen
     return {
@@ -26,19 +23,16 @@ def crossings(sets: AnsweredSets, gamma: float = 0.0) -> dict[str, float]:
 
 def confusion_table(sets: AnsweredSets, gamma: float = 0.0) -> NDArray[np.int64]:
     """Confusion matrix (C, C) of both sets: images by true class (row) and answer (column)."""
-    n = sets.n_classes
-    labels = np.concatenate([part.labels for part in sets.parts().values()])
-    answers = np.concatenate(
-        [part.seen_unseen_margin.answers(gamma) for part in sets.parts().values()]
-    )
+    n, parts = sets.n_classes, sets.parts().values()
+    labels = np.concatenate([part.labels for part in parts])
+    answers = np.concatenate([part.seen_unseen_margin.answers(gamma) for part in parts])
     return np.bincount(labels * n + answers, minlength=n * n).reshape(n, n)
 
 
 def largest(table: NDArray[np.int64], count: int = 5) -> list[tuple[int, int, int]]:
-    """The most frequent confusions of a table (C, C).
+    """The most frequent confusions of a table (C, C), as (true class, answer, images).
 
-    Returns:
-        (true class, answer, images), most images first, ties in the order of classes.
+    Most images first, ties in the order of classes.
     """
     # Sparse, since most entries of a large table are zero.
     rows, columns = np.nonzero(table)

@@ -12,12 +12,9 @@ from zslkit.evaluation.metrics import Curve, harmonic_mean
 
 @dataclass(frozen=True)
 class Judged:
-    """A model's result on one fold.
+    """A model's figures on one fold under its best gamma, in percent (AUSUC 0..1).
 
-    Attributes:
-        gamma: The best gamma of this fold; 0 without calibration.
-        figures: Figures under gamma, in percent (AUSUC 0..1).
-        curve: S and U under any gamma; None without calibration or with one fold.
+    Without calibration gamma is 0. The curve is None then, and with one fold.
     """
 
     gamma: float

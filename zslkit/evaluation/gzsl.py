@@ -39,8 +39,7 @@ class Metrics:
         per_class: (C,) accuracy of each class among all, under gamma; NaN without test images.
         per_class_zsl: (C,) accuracy of unseen classes among unseen classes; NaN for others.
         chance: T1, U, S and H of random answers.
-        missing_seen: Ids of seen classes without test images.
-        missing_unseen: Ids of unseen classes without test images.
+        missing_seen: Ids of seen classes without test images; `missing_unseen` likewise.
     """
 
     T1: float
@@ -73,16 +72,11 @@ def evaluate(
     seen: Mask,
     gamma: float = 0.0,
 ) -> Metrics:
-    """Compute all metrics from one model's uncalibrated scores.
+    """Compute all metrics from one model's uncalibrated scores; shapes as of `checked_sets`.
 
     At equal scores, the class with the lower id wins.
 
     Args:
-        test_seen_scores: (Ns, C).
-        test_seen_labels: (Ns,) class ids.
-        test_unseen_scores: (Nu, C).
-        test_unseen_labels: (Nu,) class ids.
-        seen: (C,) bool.
         gamma: Added to the scores of unseen classes for U, S and H; may be infinite. T1 and AUSUC
             do not depend on it.
 
@@ -128,53 +122,17 @@ def measure(sets: AnsweredSets, gamma: float = 0.0) -> Metrics:
 def chance(seen: Mask) -> dict[str, float]:
     """T1, U, S and H, in percent, of random answers. seen (C,) bool."""
     among_all = 100.0 / len(seen)
-    return {
-        "T1": 100.0 / int(np.count_nonzero(~seen)),
-        "U": among_all,
-        "S": among_all,
-        "H": among_all,
-    }
-
-
-def best_gamma(
-    val_seen_scores: ScoreTable,
-    val_seen_labels: Index,
-    val_unseen_scores: ScoreTable,
-    val_unseen_labels: Index,
-    seen: Mask,
-) -> tuple[float, float]:
-    """The gamma with the highest H on a validation fold.
-
-    NEVER use test sets here: a gamma selected on test is an oracle. H is constant between two
-    breakpoints; gamma is the middle of the best interval, and of equally good intervals the widest
-    counts. Arguments and errors are those of `evaluate` for the fold.
-
-    Returns:
-        gamma and its H in percent; (0, 0) if no gamma gives an H above 0.
-    """
-    return peak(
-        checked_sets(
-            val_seen_scores,
-            val_seen_labels,
-            val_unseen_scores,
-            val_unseen_labels,
-            seen,
-            VALIDATION_NAMES,
-        ).curve()
-    )
+    return {"T1": 100.0 / int(np.count_nonzero(~seen)), **dict.fromkeys("USH", among_all)}
 
 
 def peak(*curves: Curve) -> tuple[float, float]:
-    """The gamma with the highest H, as `best_gamma`; of several curves, with the highest mean H.
+    """The gamma with the highest H in percent, and that H; (0, 0) if no H is above 0.
 
-    The mean of the curves' own best gammas may be good for none of them.
-
-    Args:
-        curves: One per validation fold. All are constant between two neighbouring breakpoints of
-            all curves, so the mean is exact.
-
-    Returns:
-        gamma and its (mean) H in percent.
+    Of several curves, one per validation fold, the mean H counts: all are constant between two
+    neighbouring breakpoints of all, so it is exact, and the curves' own best gammas may be good for
+    none of them. NEVER use curves of test sets to calibrate: a gamma selected on test is an oracle.
+    H is constant between two breakpoints; gamma is the middle of the best interval, and of equally
+    good intervals the widest counts.
     """
     edges = np.unique(np.concatenate([curve.breakpoints for curve in curves]))
     if len(edges) < 2:

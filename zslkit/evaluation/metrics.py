@@ -26,16 +26,7 @@ ScoreTable = NDArray[np.floating[Any]]
 
 
 def per_class_recall(answers: Index, labels: Index, n_classes: int) -> Floats:
-    """Recall of each class.
-
-    Args:
-        answers: (N,) class ids.
-        labels: (N,) class ids.
-        n_classes: Number of classes C.
-
-    Returns:
-        (C,) in 0..1; NaN for a class without images.
-    """
+    """Recall of each class, (C,) in 0..1, of answers (N,) to labels (N,); NaN without images."""
     return per_class_means(answers == labels, labels, n_classes)
 
 
@@ -53,15 +44,9 @@ def class_mean(values: NDArray[Any], labels: Index) -> float:
 
 
 def per_class_accuracy(scores: ScoreTable, labels: Index, classes: Index) -> Floats:
-    """Accuracy of each class if only some classes can be answered.
+    """Accuracy of each of the classes (K,), in their order, if only these can be answered.
 
-    Args:
-        scores: (N, C).
-        labels: (N,) class ids. Images of other classes do not count.
-        classes: (K,) ids of the candidates.
-
-    Returns:
-        (K,) in 0..1, in the order of `classes`; NaN for a class without images.
+    Of scores (N, C) and labels (N,) in 0..1; NaN for a class without images.
     """
     candidates = np.sort(classes)
     answers = np.concatenate(
@@ -115,10 +100,8 @@ def seen_unseen_margin_of(batches: Iterable[ScoreTable], seen: Mask) -> SeenUnse
         best_seen = seen_ids[scores[:, seen_ids].argmax(axis=1)]
         best_unseen = unseen_ids[scores[:, unseen_ids].argmax(axis=1)]
         # float64: the difference of unequal float16 or float32 scores is never 0.
-        gap = scores[rows, best_seen].astype(np.float64) - scores[rows, best_unseen].astype(
-            np.float64
-        )
-        parts.append((best_seen, best_unseen, gap))
+        high, low = (scores[rows, k].astype(np.float64) for k in (best_seen, best_unseen))
+        parts.append((best_seen, best_unseen, high - low))
     return SeenUnseenMargin(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -174,16 +157,10 @@ def seen_unseen_curve(
     test_unseen: SeenUnseenMargin,
     test_unseen_labels: Index,
 ) -> Curve:
-    """The exact curve over all gammas, in O(N log N).
+    """The exact curve over all gammas, in O(N log N), of images with labels (Ns,) and (Nu,).
 
     Only images that are right on their own side matter: at its breakpoint, an image of test_seen
     leaves S and an image of test_unseen enters U.
-
-    Args:
-        test_seen: Best classes of the images of test_seen.
-        test_seen_labels: (Ns,) class ids.
-        test_unseen: Best classes of the images of test_unseen.
-        test_unseen_labels: (Nu,) class ids.
     """
     lost, lost_weight = _steps(test_seen.best_seen, test_seen, test_seen_labels)
     won, won_weight = _steps(test_unseen.best_unseen, test_unseen, test_unseen_labels)

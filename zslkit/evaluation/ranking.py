@@ -6,24 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from zslkit.errors import UserError
 from zslkit.evaluation.chunks import row_chunks
 from zslkit.evaluation.metrics import Index, Mask, ScoreTable, class_mean
 from zslkit.evaluation.sets import TestSet, TestSets
 
 
 def ranks(part: TestSet, seen: Mask, gamma: float = 0.0) -> Index:
-    """Rank of each image's true class among all classes, from 1.
+    """Rank (N,) of each image's true class among all classes, from 1; seen (C,) bool.
 
     At equal scores the class with the lower id wins, so rank 1 is exactly a right answer.
-
-    Args:
-        part: Scores and labels of one test set.
-        seen: (C,) bool.
-        gamma: Calibration.
-
-    Returns:
-        (N,) ranks.
     """
     return np.concatenate(
         [_ranks(chunk, part.labels[place], seen, gamma) for place, chunk in row_chunks(part.scores)]
@@ -49,39 +40,13 @@ def all_ranks(sets: TestSets, gamma: float = 0.0) -> dict[str, Index]:
     return {name: ranks(part, sets.seen, gamma) for name, part in sets.parts().items()}
 
 
-def mean_rank(
-    sets: TestSets, gamma: float = 0.0, ranked: Mapping[str, Index] | None = None
-) -> dict[str, float]:
-    """Mean over classes of the mean rank, by test set; 1 is perfect, (C + 1) / 2 is chance.
-
-    Args:
-        sets: Scores and labels of both test sets.
-        gamma: Calibration.
-        ranked: `all_ranks` under gamma, if computed before.
-    """
-    ranked = all_ranks(sets, gamma) if ranked is None else ranked
+def mean_rank(sets: TestSets, ranked: Mapping[str, Index]) -> dict[str, float]:
+    """Mean over classes of the mean rank, by test set; 1 is perfect, (C + 1) / 2 is chance."""
     return {name: class_mean(ranked[name], part.labels) for name, part in sets.parts().items()}
 
 
-def top_k(
-    sets: TestSets, k: int, gamma: float = 0.0, ranked: Mapping[str, Index] | None = None
-) -> dict[str, float]:
-    """Top-k accuracy, mean over classes in percent, by test set; k = 1 gives S and U.
-
-    Args:
-        sets: Scores and labels of both test sets.
-        k: Number of highest classes among which the true class counts.
-        gamma: Calibration.
-        ranked: `all_ranks` under gamma, if computed before.
-
-    Raises:
-        UserError: k is not in 1..C.
-    """
-    if not 1 <= k <= sets.n_classes:
-        raise UserError(
-            f"top-{k} makes no sense with {sets.n_classes} classes; take 1 to {sets.n_classes}"
-        )
-    ranked = all_ranks(sets, gamma) if ranked is None else ranked
+def top_k(sets: TestSets, k: int, ranked: Mapping[str, Index]) -> dict[str, float]:
+    """Top-k accuracy, mean over classes in percent, by test set; k = 1 gives S and U."""
     return {
         name: 100.0 * class_mean(ranked[name] <= k, part.labels)
         for name, part in sets.parts().items()

@@ -29,12 +29,7 @@ TEST_NAMES = ("test_seen", "test_unseen")
 
 @dataclass(frozen=True, eq=False)
 class AnsweredSet:
-    """The answers of one test set under any gamma, without scores.
-
-    Attributes:
-        labels: (N,) class ids.
-        seen_unseen_margin: Best classes and breakpoints of the images.
-    """
+    """The answers of one test set of labels (N,) under any gamma, without scores."""
 
     labels: Index
     seen_unseen_margin: SeenUnseenMargin
@@ -124,15 +119,7 @@ def answered_sets(
     seen: Mask,
     names: tuple[str, str] = TEST_NAMES,
 ) -> AnsweredSets:
-    """Validate scores that come in batches, and keep the answers only.
-
-    Args:
-        test_seen: Batches (B, C), finite.
-        test_seen_labels: (Ns,) class ids.
-        test_unseen: Batches (B, C), finite.
-        test_unseen_labels: (Nu,) class ids.
-        seen: (C,) bool.
-        names: Names of the two sets in error messages.
+    """As `checked_sets` for scores in batches (B, C), finite, of which only the answers are kept.
 
     Raises:
         DataError: As `checked_sets`, or the number of scores differs from that of the labels.

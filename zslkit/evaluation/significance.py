@@ -7,14 +7,16 @@ H, McNemar's test on unseen images) and the training (the spread over seeds).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Final
 
 import numpy as np
 
 from zslkit.evaluation.bootstrap import LEVEL, Interval, Resampled, percentiles
-from zslkit.evaluation.metrics import Floats, Mask
+from zslkit.evaluation.metrics import Mask
 
 ALPHA: Final = 1 - LEVEL
 POWER: Final = 0.8
@@ -58,20 +60,14 @@ def paired_difference(
 
     The p-value is twice the share of resamples on the far side of 0, with the real test sets
     counted as one resample, at most 1. If no resample is on the far side and there are too few of
-    them for the correction (`too_few`), the p-value is that of a normal approximation to the
-    resamples, where it is smaller.
-
-    Args:
-        resampled: Figures of all runs on the resamples.
-        a: Runs of model A.
-        b: Runs of model B.
-        name: Name of the figure.
-        pairs: Number of pairs for which the p-value will be corrected.
+    them for the correction over `pairs` (`too_few`), the p-value is that of a normal approximation
+    to the resamples, where it is smaller.
     """
     drawn = resampled.drawn[name][:, a].mean(axis=1) - resampled.drawn[name][:, b].mean(axis=1)
     value = float(resampled.value[name][a].mean() - resampled.value[name][b].mean())
     low, high = percentiles(drawn)
-    p = _two_sided(drawn)
+    tail = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
+    p = min(1.0, 2.0 * (int(tail) + 1) / (len(drawn) + 1))
     if too_few(len(drawn), pairs) and p <= 2 / (len(drawn) + 1):
         p = min(p, _normal(value, float(drawn.std(ddof=1))))
     return Difference(Interval(value, low, high), p)
@@ -82,19 +78,8 @@ def _normal(value: float, spread: float) -> float:
     return math.erfc(abs(value) / spread / math.sqrt(2)) if spread > 0 else 0.0
 
 
-def _two_sided(drawn: Floats) -> float:
-    tail = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-    return min(1.0, 2.0 * (int(tail) + 1) / (len(drawn) + 1))
-
-
 def enough_resamples(pairs: int, least: int = 2000, most: int = MOST_RESAMPLES) -> int:
-    """Resamples B for which the least p-value, 2 / (B + 1), is half of ALPHA after Holm.
-
-    Args:
-        pairs: Number of pairs that Holm corrects for.
-        least: Lower limit.
-        most: Upper limit.
-    """
+    """Resamples B for which the least p-value, 2 / (B + 1), is half of ALPHA after Holm."""
     return min(max(least, math.ceil(4 * pairs / ALPHA)), most)
 
 
@@ -104,16 +89,12 @@ def too_few(resamples: int, pairs: int) -> bool:
 
 
 def mcnemar(a: Mask, b: Mask) -> McNemar:
-    """McNemar's test of right answers on the same images of unseen classes.
+    """McNemar's test of right answers (N, R) and (N, Q) on the same images of unseen classes.
 
     All images have equal weight, while T1 is a mean over classes, so the two may disagree if
     classes differ in size. With one run each, the test is exact (binomial for any number of
-    discordant images). With several runs, an image counts for the model that is right in the
-    larger share of its runs: a sign test over images, since seeds add no images.
-
-    Args:
-        a: (N, R) bool, right answers of model A's R runs.
-        b: (N, Q) bool, right answers of model B's Q runs.
+    discordant images). With several runs, an image counts for the model that is right in the larger
+    share of its runs: a sign test over images, since seeds add no images.
     """
     from scipy.stats import binomtest
 
@@ -157,7 +138,7 @@ def seeds_needed(a: Sequence[float], b: Sequence[float]) -> SeedsNeeded:
         b: Figure of each seed of model B. The spread is the pooled standard deviation; a model with
             one seed adds nothing to it.
     """
-    difference = abs(math.fsum(a) / len(a) - math.fsum(b) / len(b))
+    difference = abs(fmean(a) - fmean(b))
     freedom = len(a) + len(b) - 2
     if difference <= 1e-9:
         return SeedsNeeded(None, "not separated by seeds alone: their means are equal")
@@ -165,24 +146,20 @@ def seeds_needed(a: Sequence[float], b: Sequence[float]) -> SeedsNeeded:
         return SeedsNeeded(None, "one seed each says nothing of the spread over seeds")
     spread = math.sqrt((_squares(a) + _squares(b)) / freedom)
     if spread <= 1e-9:
-        return SeedsNeeded(
-            2, "the seeds of each model agree exactly, so more of them say nothing new"
-        )
+        said = "the seeds of each model agree exactly, so more of them say nothing new"
+        return SeedsNeeded(2, said)
     each = _seeds_for(difference / spread)
     if each is None:
-        return SeedsNeeded(
-            None, f"not separated by seeds alone: it would take more than {MOST_SEEDS} each"
-        )
-    more = [max(0, each - len(group)) for group in (a, b)]
-    if not any(more):
-        return SeedsNeeded(
-            each, f"{each} seeds each are enough for a difference like this, and are there"
-        )
-    return SeedsNeeded(each, f"about {each} seeds each ({max(more)} more) would separate them")
+        said = f"not separated by seeds alone: it would take more than {MOST_SEEDS} each"
+    elif more := max(0, *(each - len(group) for group in (a, b))):
+        said = f"about {each} seeds each ({more} more) would separate them"
+    else:
+        said = f"{each} seeds each are enough for a difference like this, and are there"
+    return SeedsNeeded(each, said)
 
 
 def _squares(values: Sequence[float]) -> float:
-    mean = math.fsum(values) / len(values)
+    mean = fmean(values)
     return math.fsum((v - mean) ** 2 for v in values)
 
 
@@ -194,23 +171,15 @@ def _seeds_for(effect: float) -> int | None:
     # The normal approximation is close here, and if it is beyond the limit the exact n is too.
     if (2.8 / effect) ** 2 > MOST_SEEDS:
         return None
-    low, high = 1, 2
-    while t_test_power(effect, high) < POWER:
-        low, high = high, 2 * high
-        if low >= MOST_SEEDS:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if t_test_power(effect, middle) >= POWER else (middle, high)
-    return high
+    sizes = range(2, 2**14 + 1)  # the power of two above MOST_SEEDS
+    place = bisect_left(sizes, POWER, key=lambda n: t_test_power(effect, n))
+    return sizes[place] if place < len(sizes) else None
 
 
 def t_test_power(effect: float, n: int) -> float:
     """Power of the two-sided t-test at ALPHA.
 
-    Args:
-        effect: Difference in standard deviations.
-        n: Values in each of the two groups, at least 2.
+    `effect` is the difference in standard deviations; each group has n >= 2 values.
     """
     from scipy.stats import nct, t
 

@@ -37,13 +37,9 @@ def affordable(every: int, epochs: int, trained: int, scored: int) -> int:
 
 
 class TestWatch:
-    """Scores the test sets at intervals; the best values are reported as optimistic, never used.
+    """Scores the test sets every so many epochs; the best values are reported as optimistic only.
 
-    It cannot stop the training or change the model.
-
-    Args:
-        answers: Returns a model's answers on both test sets.
-        every: Epochs between two observations.
+    It cannot stop the training or change the model; `answers` gives a model's answers on both sets.
     """
 
     __test__ = False  # not a class of tests for pytest
@@ -74,11 +70,5 @@ class TestWatch:
             return {}
         rows.append({"epoch": float(epochs), **last})
         h, t1 = (max(rows, key=lambda row, name=name: row[name]) for name in ("H", "T1"))  # type: ignore[misc]
-        return {
-            "every": self._every,
-            "best_epoch": int(h["epoch"]),
-            "U": h["U"],
-            "S": h["S"],
-            "H": h["H"],
-            "T1": t1["T1"],
-        }
+        best = {"every": self._every, "best_epoch": int(h["epoch"])}
+        return {**best, "U": h["U"], "S": h["S"], "H": h["H"], "T1": t1["T1"]}

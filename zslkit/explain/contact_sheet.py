@@ -19,12 +19,7 @@ MOST = 800
 
 
 def save_sheet(images: Iterable[tuple[Image, tuple[str, ...]]], count: int, path: Path) -> None:
-    """Write images with their lines to a PNG, row by row.
-
-    Args:
-        images: Image and lines.
-        count: Number of images.
-        path: The PNG file.
+    """Write `count` images with their lines to a PNG, row by row.
 
     Raises:
         UserError: There are no images, or too many.

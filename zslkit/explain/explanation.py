@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,12 +85,10 @@ def explain(
     """Explain inputs, one explanation per image.
 
     Args:
-        trained: The trained model.
         x: Inputs `(B, ...)`.
         attributes: Names of the attributes to show; None selects the `top` with the largest
             contribution to the predicted class over all parts, or with the largest class attributes
             if no part scores attributes.
-        top: Number of attributes.
 
     Raises:
         UserError: An attribute is unknown, or the model offers no attention.
@@ -120,11 +119,7 @@ def columns(trained: LoadedRun, names: Sequence[str]) -> tuple[int, ...]:
 
 
 def attend(trained: LoadedRun, x: Tensor) -> dict[str, AttentionMaps]:
-    """Attention maps for inputs on the model's device, as float32 on the CPU.
-
-    Args:
-        trained: The trained model.
-        x: Inputs `(B, ...)`.
+    """Attention maps for inputs `(B, ...)` on the model's device, as float32 on the CPU.
 
     Raises:
         UserError: The model offers no attention, or it is not as `AttentionMaps` requires.
@@ -139,32 +134,24 @@ def attend(trained: LoadedRun, x: Tensor) -> dict[str, AttentionMaps]:
             "it would need a method `attention` (zslkit.model.Model.attention) that gives its maps"
         )
     wanted = (len(x), trained.model.task.n_attributes)
+    found: dict[str, AttentionMaps] = {}
     for part, seen in parts.items():
-        shapes = {
-            "maps": (seen.maps, 4),
-            "scores": (seen.scores, 2),
-            "channels": (seen.channels, 3),
-        }
-        for what, (value, dimensions) in shapes.items():
-            if value is not None and (
-                value.shape[:2] != wanted
-                or value.ndim != dimensions
-                or not torch.isfinite(value).all()
-            ):
+        plain: dict[str, Tensor] = {}
+        for what, dimensions in (("maps", 4), ("scores", 2), ("channels", 3)):
+            value: Tensor | None = getattr(seen, what)
+            if value is None:
+                continue
+            shaped = value.shape[:2] == wanted and value.ndim == dimensions
+            if not (shaped and torch.isfinite(value).all()):
                 raise UserError(
                     f"{name}: the {what} of {part!r} that its attention gave have shape "
                     f"{tuple(value.shape)}, for {wanted[0]} images and "
                     f"{wanted[1]} attributes, or are not finite; they must be as "
                     "zslkit.model.AttentionMaps says"
                 )
-    return {
-        part: AttentionMaps(seen.maps.float().cpu(), _plain(seen.scores), _plain(seen.channels))
-        for part, seen in parts.items()
-    }
-
-
-def _plain(value: Tensor | None) -> Tensor | None:
-    return None if value is None else value.float().cpu()
+            plain[what] = value.float().cpu()
+        found[part] = AttentionMaps(**plain)
+    return found
 
 
 def _one(
@@ -190,12 +177,10 @@ def _one(
 
 def _view(part: AttentionMaps, b: int, of_class: Floats) -> PartView:
     contributions = None if part.scores is None else of_class * part.scores[b].double().numpy()
-    channels = (
-        None
-        if part.channels is None
-        else part.channels[b].topk(min(CHANNELS, part.channels.shape[2]), dim=1).indices.numpy()
-    )
-    return PartView(part.maps[b].numpy(), contributions, channels)
+    if part.channels is None:
+        return PartView(part.maps[b].numpy(), contributions, None)
+    channels = part.channels[b].topk(min(CHANNELS, part.channels.shape[2]), dim=1).indices
+    return PartView(part.maps[b].numpy(), contributions, channels.numpy())
 
 
 def localisation(trained: LoadedRun) -> dict[str, Localisation]:
@@ -213,76 +198,51 @@ def localisation(trained: LoadedRun) -> dict[str, Localisation]:
             "a dataset says so by its places (zslkit.dataset.Dataset.places)"
         )
     index = np.concatenate([data.split.test_seen, data.split.test_unseen])
-    right: dict[str, list[Floats]] = {}
-    chance: dict[str, list[Floats]] = {}
+    hits: dict[str, list[Floats]] = defaultdict(list)  # right and by chance, (2, n) each
     with trained.reporter.phase(f"{data.name}: localise attributes", total=len(index)) as phase:
         for i in range(0, len(index), BATCH):
             chosen = index[i : i + BATCH]
             parts = attend(trained, trained.inputs.source.batch(chosen).to(trained.device))
             for b, image in enumerate(chosen.tolist()):
-                present = [
-                    c
-                    for c in sorted(data.places)
-                    if data.semantics.attributes[data.labels[image], c] > 0
-                ]
+                of_class = data.semantics.attributes[data.labels[image]]
+                present = [c for c in sorted(data.places) if of_class[c] > 0]
                 boxes = _visible(trained, image, [data.places[c] for c in present])
                 for name, part in parts.items():
-                    hit, share = _hits(part.maps[b, present].numpy(), boxes)
-                    right.setdefault(name, []).append(hit)
-                    chance.setdefault(name, []).append(share)
+                    hits[name].append(np.stack(_hits(part.maps[b, present].numpy(), boxes)))
             phase.advance(len(chosen))
-    shares = {name: (np.concatenate(right[name]), np.concatenate(chance[name])) for name in right}
-    if not all(len(hits) for hits, _ in shares.values()):
+    shares = {name: np.concatenate(parts, axis=1) for name, parts in hits.items()}
+    if not all(share.size for share in shares.values()):
         raise UserError(
             f"No test image of {data.name} has an attribute with a place, so nothing can be "
             "localised; look at its places"
         )
     return {
-        name: Localisation(float(hits.mean()), float(by_chance.mean()), len(hits))
-        for name, (hits, by_chance) in shares.items()
+        name: Localisation(float(right.mean()), float(chance.mean()), len(right))
+        for name, (right, chance) in shares.items()
     }
 
 
 def _hits(maps: NDArray[np.float32], boxes: Floats) -> tuple[Floats, Floats]:
-    """Share of the strongest cells, and of all cells, with centres in the box.
-
-    Args:
-        maps: `(n, H, W)`.
-        boxes: `(n, 4)`.
-
-    Returns:
-        Two arrays `(n,)`.
-    """
+    """Shares of strongest cells, and of all, of `(n, H, W)` with centres in boxes `(n, 4)`."""
     height, width = maps.shape[1:]
     x, y = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
     x0, y0, x1, y1 = boxes.T[:, :, None]
     inside = ((y >= y0) & (y < y1))[:, :, None] & ((x >= x0) & (x < x1))[:, None, :]
     strongest = maps == maps.max(axis=(1, 2), keepdims=True)
-    return (inside & strongest).sum(axis=(1, 2)) / strongest.sum(axis=(1, 2)), inside.mean(
-        axis=(1, 2)
-    )
+    hit = (inside & strongest).sum(axis=(1, 2)) / strongest.sum(axis=(1, 2))
+    return hit, inside.mean(axis=(1, 2))
 
 
 def _visible(trained: LoadedRun, image: int, boxes: Sequence[Box]) -> Floats:
     """Boxes `(n, 4)` of an image as fractions of the backbone's input."""
-    whole = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    if (
-        trained.inputs.image_size is None
-        or trained.plan.features.size is None
-        or trained.dataset.images is None
-    ):
+    whole, images = np.array(boxes, dtype=np.float64).reshape(-1, 4), trained.dataset.images
+    if None in (trained.inputs.image_size, trained.plan.features.size) or images is None:
         return whole
-    return cropped(whole, trained.dataset.images.open(image).size, trained.transform)
+    return cropped(whole, images.open(image).size, trained.transform)
 
 
 def cropped(boxes: Floats, size: tuple[int, int], transform: Transform) -> Floats:
-    """Boxes `(n, 4)` as fractions of the crop that the transform takes.
-
-    Args:
-        boxes: Fractions of the image.
-        size: (width, height) of the image.
-        transform: Resizes and crops the image.
-    """
+    """Boxes `(n, 4)` of an image of (width, height) as fractions of the transform's crop."""
     if transform.size is None:
         return boxes
     frame = np.array([transform.size[1], transform.size[0]], dtype=np.float64)

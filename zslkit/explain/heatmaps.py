@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +38,7 @@ OPACITY = 0.55
 
 @dataclass(frozen=True, eq=False)
 class HeatmapBlock:
-    """One image of the picture.
-
-    Attributes:
-        name: Its name.
-        photo: `(h, w, 3)` uint8, the backbone's input.
-        explanation: Its explanation.
-    """
+    """One image of the picture, with the backbone's input `(h, w, 3)` uint8."""
 
     name: str
     photo: NDArray[np.uint8]
@@ -74,13 +68,9 @@ def blocks_of_test_images(
 
 
 def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
-    """Draw the explanations.
+    """Draw the images with explanations.
 
     Each map is scaled to its own range, so colours do not compare attributes.
-
-    Args:
-        blocks: Images with explanations.
-        names: Names of all attributes.
 
     Raises:
         UserError: The picture would be too large.
@@ -88,16 +78,17 @@ def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
     from matplotlib.figure import Figure
 
     tallest = max(block.photo.shape[0] / block.photo.shape[1] for block in blocks)
+    answers = [_wrapped(f"predicted: {block.explanation.predicted}") for block in blocks]
     titles = [
-        [_caption(block), *(_title(part, c, names[c]) for c in block.explanation.attributes)]
-        for block in blocks
+        [
+            f"{_wrapped(block.name)}\n{answer}",
+            *(_title(part, c, names[c]) for c in block.explanation.attributes),
+        ]
+        for block, answer in zip(blocks, answers, strict=True)
         for part in block.explanation.parts.values()
     ]
-    step = (
-        CELL * tallest
-        + GAP
-        + LINE * (2 + max(title.count("\n") for row in titles for title in row))
-    )
+    lines = 2 + max(title.count("\n") for row in titles for title in row)
+    step = CELL * tallest + GAP + LINE * lines
     rows, count = len(titles), max(len(b.explanation.attributes) for b in blocks) + 1
     width, height = count * (CELL + GAP) + 2 * MARGIN, rows * step + MARGIN
     if max(width, height) * DPI > LARGEST:
@@ -111,20 +102,15 @@ def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
     for block in blocks:
         tall = CELL * block.photo.shape[0] / block.photo.shape[1]
         for part, view in block.explanation.parts.items():
-            bottom = height - (row + 1) * step
-            places = [
-                (2 * MARGIN + k * (CELL + GAP), bottom)
-                for k in range(len(block.explanation.attributes) + 1)
-            ]
-            cells = [
-                figure.add_axes((x / width, y / height, CELL / width, tall / height))
-                for x, y in places
-            ]
-            _photo(cells[0], block.photo, titles[row][0], part)
-            for cell, column, title in zip(
-                cells[1:], block.explanation.attributes, titles[row][1:], strict=True
-            ):
-                _map(cell, block.photo, view.maps[column], title)
+            bottom, size = (height - (row + 1) * step) / height, (CELL / width, tall / height)
+            lefts = [2 * MARGIN + k * (CELL + GAP) for k in range(len(titles[row]))]
+            cells = [figure.add_axes((x / width, bottom, *size)) for x in lefts]
+            for cell, title in zip(cells, titles[row], strict=True):
+                _photo(cell, block.photo, title)
+            cells[0].set_ylabel(part, fontsize=8, parse_math=False)
+            for cell, column in zip(cells[1:], block.explanation.attributes, strict=True):
+                heat = upsampled(view.maps[column], *block.photo.shape[:2])
+                cell.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=OPACITY)
             row += 1
     return figure
 
@@ -133,33 +119,17 @@ def upsampled(values: NDArray[np.float32], height: int, width: int) -> NDArray[n
     """A map `(H, W)` at the size of the photo, bilinear, scaled to 0..1; 0 if it is constant."""
     from PIL import Image
 
-    large = np.asarray(
-        Image.fromarray(values.astype(np.float32)).resize(
-            (width, height), Image.Resampling.BILINEAR
-        )
-    )
+    small = Image.fromarray(values.astype(np.float32))
+    large = np.asarray(small.resize((width, height), Image.Resampling.BILINEAR))
     low, spread = large.min(), large.max() - large.min()
-    return np.asarray(
-        (large - low) / spread if spread > 0 else np.zeros_like(large), dtype=np.float32
-    )
+    scaled = (large - low) / spread if spread > 0 else np.zeros_like(large)
+    return np.asarray(scaled, dtype=np.float32)
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write the picture as PNG."""
     with replacing(path) as beside:
         figure.savefig(beside, dpi=DPI, format="png")
-
-
-def _photo(axes: Axes, photo: NDArray[np.uint8], title: str, part: str) -> None:
-    _bare(axes, photo)
-    axes.set_title(title, fontsize=6.5, pad=3, parse_math=False)
-    axes.set_ylabel(part, fontsize=8, parse_math=False)
-
-
-def _map(axes: Axes, photo: NDArray[np.uint8], values: NDArray[np.float32], title: str) -> None:
-    _bare(axes, photo)
-    axes.imshow(upsampled(values, *photo.shape[:2]), cmap="inferno", vmin=0, vmax=1, alpha=OPACITY)
-    axes.set_title(title, fontsize=6.5, pad=3, parse_math=False)
 
 
 def _caption(block: HeatmapBlock) -> str:
@@ -176,12 +146,12 @@ def _title(view: PartView, column: int, name: str) -> str:
 
 
 def _wrapped(text: str) -> str:
-    return (
-        "\n".join(textwrap.wrap("".join(c if c.isprintable() else " " for c in text), WRAP)) or " "
-    )
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    return "\n".join(textwrap.wrap(shown, WRAP)) or " "
 
 
-def _bare(axes: Any, photo: NDArray[np.uint8]) -> None:
+def _photo(axes: Axes, photo: NDArray[np.uint8], title: str) -> None:
     axes.imshow(photo)
     axes.set_xticks([])
     axes.set_yticks([])
+    axes.set_title(title, fontsize=6.5, pad=3, parse_math=False)

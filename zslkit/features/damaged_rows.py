@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -16,31 +17,22 @@ _STEP = 61
 
 @dataclass
 class FeatureRows:
-    """Collects suspicious features of all images, block by block; all lists hold 0-based indices.
+    """Collects suspicious features of all images, block by block, by 0-based indices."""
 
-    Args:
-        zero: Images whose features are all zero.
-        constant: Images whose features all have the same value other than zero.
-        broken: Images with a value that is not finite.
-        count: Number of images examined.
-    """
-
-    zero: list[int] = field(default_factory=list)
+    zero: list[int] = field(default_factory=list)  # Images whose features are all zero
+    # Images whose features all have the same value other than zero
     constant: list[int] = field(default_factory=list)
-    broken: list[int] = field(default_factory=list)
-    count: int = 0
+    broken: list[int] = field(default_factory=list)  # Images with a value that is not finite
+    count: int = 0  # Number of images examined
     _seen: dict[bytes, list[int]] = field(default_factory=dict)
 
     def add(self, values: Tensor, means: Tensor | None = None) -> int:
-        """Examine the next block.
+        """Examine the next block; returns the number of broken images in it.
 
         Args:
             values: (n, D) or maps (n, D, H, W), float32 on the CPU.
             means: (n, D) means of maps over their positions. They select the maps to examine in
                 full, which saves most of the work.
-
-        Returns:
-            Number of broken images in the block.
         """
         flat = values.reshape(len(values), -1)
         short = flat if means is None else means
@@ -70,10 +62,8 @@ class FeatureRows:
 
     def groups(self) -> list[list[int]]:
         """Groups of two or more images with the same features, the largest group first."""
-        return sorted(
-            (group for group in self._seen.values() if len(group) > 1),
-            key=lambda group: (-len(group), group),
-        )
+        groups = (group for group in self._seen.values() if len(group) > 1)
+        return sorted(groups, key=lambda group: (-len(group), group))
 
     def notes(self) -> Iterator[str]:
         """One line for each kind of suspicious features."""
@@ -90,9 +80,7 @@ class FeatureRows:
             )
         if groups := self.groups():
             copies = sum(map(len, groups))
-            shown = "; ".join(spans(group) for group in groups[:3]) + (
-                "; ..." if len(groups) > 3 else ""
-            )
+            shown = "; ".join([*map(spans, groups[:3]), *["..."][: len(groups) > 3]])
             yield f"{copies} of {self.count} images have the features of another image ({shown})"
 
 
@@ -103,22 +91,8 @@ def spans(numbers: Sequence[int], offset: int = 0) -> str:
     'images 3, 26-28, counted from 0'
     """
     shown = []
-    for low, high in _runs(numbers):
-        shown.append(f"{low + offset}-{high + offset}" if high > low else f"{low + offset}")
-        if len(shown) > _SHOWN:
-            shown[-1] = "..."
-            break
+    for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        ends = [n + offset for _, n in run]
+        shown.append(f"{ends[0]}-{ends[-1]}" if len(ends) > 1 else f"{ends[0]}")
+    shown[_SHOWN:] = ["..."] if len(shown) > _SHOWN else []
     return f"image{'s' if len(numbers) > 1 else ''} {', '.join(shown)}, counted from {offset}"
-
-
-def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """First and last number of each run of consecutive numbers."""
-    low = high = -2
-    for n in numbers:
-        if n != high + 1:
-            if low >= 0:
-                yield low, high
-            low = n
-        high = n
-    if low >= 0:
-        yield low, high

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -17,24 +18,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from zslkit.config import FeatureConfig
 from zslkit.dataset import Images
 from zslkit.errors import CannotWrite, DataError
-from zslkit.features.augment import Cut
-from zslkit.features.backbones import Backbone, Transform
-from zslkit.features.forward import NotOpened, Precision, frozen, passed, pixels_of, stacked_inputs
-from zslkit.features.store import (
-    SCHEMA,
-    FeatureStore,
-    cache_root,
-    stored_dtype,
-    to_stored,
-)
+from zslkit.features.backbones import Backbone, Transform, headless, untrained
+from zslkit.features.forward import ImageInputs as ImageInputs
+from zslkit.features.forward import NotOpened, Precision, frozen, passed, pixels_of
+from zslkit.features.store import SCHEMA, FeatureStore, cache_root, stored_dtype, to_stored
 from zslkit.features.unreadable import content_of, look, refuse
 from zslkit.readers.depth import SCALED
+from zslkit.readers.faults import writing
 from zslkit.utils import distributed
-from zslkit.utils.files import replacing, why
+from zslkit.utils.files import replacing
 from zslkit.utils.locks import acquired
 from zslkit.utils.progress import Reporter
 
@@ -54,38 +51,16 @@ def store_key(
 ) -> str:
     """Cache key over all inputs of a store, 16 hex digits; any change gives a new store.
 
-    Args:
-        content: Digest of the images.
-        backbone: Backbone.
-        dtype: Type of the stored maps.
-        precision: Type in which the network computes.
+    `content` is the digest of the images, `dtype` the type of stored maps, `precision` that of the
+    network's computations.
     """
-    facts = [
-        SCHEMA,
-        content,
-        backbone.name,
-        backbone.reduction,
-        backbone.digest,
-        repr(backbone.transform),
-        dtype,
-    ]
+    facts = [SCHEMA, content, backbone.name, backbone.reduction, backbone.digest]
+    facts += [repr(backbone.transform), dtype]
     if precision != "float32":
         facts.append(f"computed in {precision}")
     if backbone.pooling != "mean":
         facts.append(f"pooling {backbone.pooling}")
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class _ExtractSettings:
-    """Settings of an extraction, as in `open_store`."""
-
-    device: torch.device
-    reporter: Reporter
-    precision: Precision
-    skipped: frozenset[int]
-    batch: int
-    content: str
 
 
 def open_store(
@@ -107,12 +82,7 @@ def open_store(
     the first; the processes of one run share the work.
 
     Args:
-        name: Name of the dataset.
-        images: N images.
-        backbone: Backbone.
         dtype: Type of the stored maps.
-        device: Device of the network.
-        reporter: Receives the progress.
         precision: Type in which the network computes.
         skipped: Indices of unreadable images; their rows are zero.
         batch: Batch size; None for the default of the device.
@@ -125,89 +95,93 @@ def open_store(
     content = content or content_of(images, reporter, skipped)
     key = store_key(content, backbone, dtype, precision)
     folder = cache_root() / "features" / f"{name}-{key}"
-    if not distributed.agreed(folder.is_dir()):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        sentence = (
-            f"Another process extracts the features of {name} into {folder}; this one waits until "
-            "it is done"
-        )
-        with (
-            acquired(f"{folder}.lock", reporter.note, sentence)
-            if distributed.first()
-            else nullcontext()
-        ):
-            if not distributed.agreed(folder.is_dir()):
-                step = batch or (
-                    BATCH_ELSEWHERE
-                    if device.type != "cpu"
-                    else 2 * BATCH
-                    if precision == "bfloat16"
-                    else BATCH
-                )
-                _extract(
-                    folder,
-                    key,
-                    images,
-                    backbone,
-                    dtype,
-                    _ExtractSettings(
-                        device, reporter, precision, frozenset(skipped), step, content
-                    ),
-                )
+    if distributed.agreed(folder.is_dir()):
+        return FeatureStore(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    sentence = (
+        f"Another process extracts the features of {name} into {folder}; this one waits until "
+        "it is done"
+    )
+    first = distributed.first()
+    with acquired(f"{folder}.lock", reporter.note, sentence) if first else nullcontext():
+        if not distributed.agreed(folder.is_dir()):
+            usual = BATCH if precision == "float32" else 2 * BATCH
+            step = batch or (BATCH_ELSEWHERE if device.type != "cpu" else usual)
+            _Extraction(
+                *(folder, key, content, images, backbone, dtype, device, reporter),
+                *(precision, frozenset(skipped), step),
+            ).run()
     return FeatureStore(folder)
 
 
-def _extract(
-    folder: Path,
-    key: str,
-    images: Images,
-    backbone: Backbone,
-    dtype: str,
-    settings: _ExtractSettings,
-) -> None:
-    device, reporter, skipped = settings.device, settings.reporter, settings.skipped
-    partial = folder.with_name(folder.name + ".partial")
-    with distributed.in_turn():
-        look(images, reporter, skipped)
-        partial.mkdir(exist_ok=True)
+@dataclass(frozen=True)
+class _Extraction:
+    """One extraction into `folder`; arguments as in `open_store` and `store_key`."""
+
+    folder: Path
+    key: str
+    content: str
+    images: Images
+    backbone: Backbone
+    dtype: str
+    device: torch.device
+    reporter: Reporter
+    precision: Precision
+    skipped: frozenset[int]
+    batch: int
+
+    def run(self) -> None:
+        images, backbone, skipped = self.images, self.backbone, self.skipped
+        partial = self.folder.with_name(self.folder.name + ".partial")
+        with distributed.in_turn():
+            look(images, self.reporter, skipped)
+            partial.mkdir(exist_ok=True)
+            if distributed.first():
+                _drop_notes(partial)  # left by a process killed while it wrote them
+        built = backbone.build().eval()
+        height, width = first_size(images, backbone.transform, self.reporter, skipped)
+        shape = (len(images), *backbone.map_shape(height, width, built))
+        network = frozen(built, self.device, self.precision)
+        failed = f"Writing the feature store {partial} failed"
+        try:
+            with writing(failed, "free some space or set ZSLKIT_CACHE, then run again"):
+                self._fill(partial, shape, network)
+                if distributed.first():
+                    manifest = json.dumps(self._manifest(shape), indent=1)
+                    _write_text(partial / "manifest.json", manifest)
+                    (partial / "done").unlink(missing_ok=True)
+                    _drop_notes(partial)
+        except NotOpened:
+            refuse(images, self.reporter, skipped)  # lists all unreadable images
+            raise
         if distributed.first():
-            _drop_notes(partial)  # left by a process killed while it wrote them
-    built = backbone.build().eval()
-    height, width = first_size(images, backbone.transform, reporter, skipped)
-    shape = (len(images), *backbone.map_shape(height, width, built))
-    network = frozen(built, device, settings.precision)
-    size = int(np.prod(shape)) * stored_dtype(dtype).itemsize + int(np.prod(shape[:2])) * 4
+            with writing(f"The feature store {partial} cannot be put in its place", "run again"):
+                os.replace(partial, self.folder)
+        distributed.wait()
 
-    def finish(features: Tensor) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        return to_stored(features, dtype), features.mean(dim=(2, 3)).numpy()
-
-    try:
+    def _fill(self, partial: Path, shape: tuple[int, ...], network: nn.Module) -> None:
+        """Compute the features and write them; goes on where an interruption ended."""
+        images, skipped, device = self.images, self.skipped, self.device
+        kept_type = stored_dtype(self.dtype)
         with distributed.in_turn():
             if distributed.first():
-                _reserve(partial, size)
-            maps = _array(partial / "maps.npy", shape, stored_dtype(dtype))
+                _reserve(partial, math.prod(shape) * kept_type.itemsize + math.prod(shape[:2]) * 4)
+            maps = _array(partial / "maps.npy", shape, kept_type)
             pooled = _array(partial / "pooled.npy", shape[:2], np.dtype(np.float32))
         done = distributed.agreed(_progress(partial))
         good = np.array([i for i in range(done, len(images)) if i not in skipped], dtype=np.int64)
-        batches = [good[i : i + settings.batch] for i in range(0, len(good), settings.batch)]
-        rounds = _rounds(batches)
-        mine = [part for part, _ in rounds]
+        rounds = _rounds([good[i : i + self.batch] for i in range(0, len(good), self.batch)])
+        mine = [index for part, _ in rounds for index in part]
         recorder = _ScalingRecorder(images)
+
+        def finish(features: Tensor) -> tuple[NDArray[Any], NDArray[np.float32]]:
+            return to_stored(features, self.dtype), features.mean(dim=(2, 3)).numpy()
+
         results = passed(
-            recorder,
-            backbone.transform,
-            network,
-            [b for part in mine for b in part],
-            device,
-            settings.precision,
-            finish,
+            recorder, self.backbone.transform, network, mine, device, self.precision, finish
         )
-        with (
-            closing(results),
-            reporter.phase(
-                f"{folder.name}: extract features", total=len(images) - len(skipped)
-            ) as phase,
-        ):
+        title, total = f"{self.folder.name}: extract features", len(images) - len(skipped)
+        with closing(results), self.reporter.phase(title, total=total) as phase:
             phase.advance(done - sum(i < done for i in skipped))
             for part, whole in rounds:
                 for index, (kept, means) in islice(results, len(part)):
@@ -225,45 +199,27 @@ def _extract(
                 if distributed.first():
                     _write_text(partial / "done", str(whole[-1][-1] + 1))
                 phase.advance(sum(len(index) for index in whole))
-        recorder.report(folder.name, reporter)
-        if not distributed.first():
-            distributed.wait()
-            return
+        recorder.report(self.folder.name, self.reporter)
+
+    def _manifest(self, shape: tuple[int, ...]) -> dict[str, Any]:
         manifest = {
             "schema": SCHEMA,
-            "key": key,
+            "key": self.key,
             "shape": shape,
-            "dtype": dtype,
-            "backbone": backbone.name,
-            "weights": backbone.label,
-            "weights_digest": backbone.digest,
-            "transform": repr(backbone.transform),
-            "images": settings.content,
+            "dtype": self.dtype,
+            "backbone": self.backbone.name,
+            "weights": self.backbone.label,
+            "weights_digest": self.backbone.digest,
+            "transform": repr(self.backbone.transform),
+            "images": self.content,
         }
-        if settings.precision != "float32":
-            manifest["precision"] = settings.precision
-        if backbone.pooling != "mean":
-            manifest["pooling"] = backbone.pooling
-        if skipped:
-            manifest["skipped"] = [images.key(i) for i in sorted(skipped)]
-        _write_text(partial / "manifest.json", json.dumps(manifest, indent=1))
-        (partial / "done").unlink(missing_ok=True)
-        _drop_notes(partial)
-    except OSError as error:
-        raise CannotWrite(
-            f"Writing the feature store {partial} failed ({why(error)}); free some space or set "
-            "ZSLKIT_CACHE, then run again"
-        ) from error
-    except NotOpened:
-        refuse(images, reporter, skipped)  # lists all unreadable images
-        raise
-    try:
-        os.replace(partial, folder)
-    except OSError as error:
-        raise CannotWrite(
-            f"The feature store {partial} cannot be put in its place ({why(error)}); run again"
-        ) from error
-    distributed.wait()
+        if self.precision != "float32":
+            manifest["precision"] = self.precision
+        if self.backbone.pooling != "mean":
+            manifest["pooling"] = self.backbone.pooling
+        if self.skipped:
+            manifest["skipped"] = [self.images.key(i) for i in sorted(self.skipped)]
+        return manifest
 
 
 class _ScalingRecorder:
@@ -322,10 +278,7 @@ def _rounds(
     """Split the batches into rounds, after each of which the progress is saved.
 
     Batches stay whole, so that results do not depend on the number of processes. A single process
-    saves the progress after every batch.
-
-    Returns:
-        For each round, the batches of this process and those of all processes.
+    saves the progress after every batch. A round is the batches of this process and those of all.
     """
     step = ROUND * distributed.size() if distributed.several() else 1
     rounds = [batches[i : i + step] for i in range(0, len(batches), step)]
@@ -334,9 +287,8 @@ def _rounds(
 
 def _reserve(partial: Path, size: int) -> None:
     """Check that the disk has room for the store."""
-    have = shutil.disk_usage(partial).free + sum(
-        f.stat().st_blocks * 512 for f in partial.iterdir()
-    )
+    own = sum(file.stat().st_blocks * 512 for file in partial.iterdir())
+    have = shutil.disk_usage(partial).free + own
     if have < size:
         raise CannotWrite(
             f"The feature store needs {size / 1e6:.0f} MB and {partial.parent} has "
@@ -385,17 +337,16 @@ def _write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class ImageInputs:
-    """Images as inputs of a trainable backbone, decoded on request."""
+def store_bytes(images: int, features: FeatureConfig, height: int, width: int) -> int:
+    """Size in bytes of a store for images of height x width pixels: maps, and pooled float32.
 
-    images: Images
-    transform: Transform
+    The backbone runs on the meta device: shapes only, without weights.
 
-    def batch(self, index: NDArray[np.int64]) -> Tensor:
-        """Inputs (B, 3, h, w) float32."""
-        return stacked_inputs(self.images, self.transform, index)
-
-    def cut(self, index: NDArray[np.int64], cuts: Sequence[Cut]) -> Tensor:
-        """Inputs (B, 3, h, w) float32, each cut as `cuts` says."""
-        return stacked_inputs(self.images, self.transform, index, cuts)
+    Raises:
+        Exception: Any error of timm for a network that it cannot create.
+    """
+    with torch.device("meta"), torch.inference_mode():
+        made = untrained(features).network
+        network = headless(made, features.reduction, features.pooling).eval()
+        shape = tuple(int(n) for n in network(torch.zeros(1, 3, height, width)).shape[1:])
+    return images * (math.prod(shape) * stored_dtype(features.dtype).itemsize + shape[0] * 4)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -37,11 +38,7 @@ class NotOpened(DataError):
 def pixels_of(
     images: Images, transform: Transform, index: int, cut: Cut = CENTRE
 ) -> NDArray[np.uint8]:
-    """Resized and cropped pixels of an image, (h, w, 3) uint8.
-
-    Raises:
-        NotOpened: The image cannot be read.
-    """
+    """Resized and cropped pixels (h, w, 3) uint8; raises NotOpened if the image cannot be read."""
     try:
         image = images.open(index)
     except DataError as error:
@@ -63,15 +60,9 @@ def frozen(network: nn.Module, device: torch.device, precision: Precision) -> nn
 
 
 def forward(network: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
-    """Compute feature maps.
+    """Feature maps (B, D, H, W) float32 of inputs (B, 3, h, w), both on the device of the network.
 
-    Args:
-        network: Network from `frozen`.
-        inputs: (B, 3, h, w), on the device of the network.
-        precision: Type in which the network computes.
-
-    Returns:
-        (B, D, H, W) float32 on the same device.
+    The network comes from `frozen` and computes in `precision`.
     """
     with (
         torch.inference_mode(),
@@ -89,23 +80,15 @@ def passed(
     precision: Precision,
     finish: Callable[[Tensor], T],
 ) -> Generator[tuple[Index, T], None, None]:
-    """Pass batches of images through the network, in order.
+    """Pass batches of image indices through a network from `frozen`, in order.
 
     On a CPU, each thread takes a batch from file to result, so that no thread waits for another
     within a layer; at most torch.get_num_threads() threads are busy. On other devices, the next
     batches are decoded ahead.
 
-    Args:
-        images: Images.
-        transform: Preprocessing of the images.
-        network: Network from `frozen`.
-        batches: Image indices of each batch.
-        device: Device of the network.
-        precision: Type in which the network computes.
-        finish: Function of the feature maps (B, D, H, W), float32 on the CPU.
-
     Yields:
-        The indices of a batch and the result of `finish`.
+        The indices of a batch and the result of `finish`, a function of its feature maps
+        (B, D, H, W), float32 on the CPU.
     """
     if device.type != "cpu":
         for index, inputs in decoded(images, transform, batches, device):
@@ -152,31 +135,29 @@ def decoded(
                 pixels = queue.pop(0).result()
                 if i + 2 < len(batches):
                     queue.append(ahead.submit(_stack, images, transform, batches[i + 2], pool))
-                yield (
-                    index,
-                    transform.normalise(pixels.to(device)).contiguous(
-                        memory_format=torch.channels_last
-                    ),
-                )
+                inputs = transform.normalise(pixels.to(device))
+                yield index, inputs.contiguous(memory_format=torch.channels_last)
         finally:
             for future in queue:
                 with suppress(Exception):
                     future.cancel()
 
 
-def stacked_inputs(
-    images: Images, transform: Transform, index: Index, cuts: Sequence[Cut] | None = None
-) -> Tensor:
-    """Inputs (B, 3, h, w) float32 of some images.
+@dataclass(frozen=True)
+class ImageInputs:
+    """Images as inputs (B, 3, h, w) float32 of a trainable backbone, decoded on request."""
 
-    Args:
-        images: Images.
-        transform: Preprocessing of the images.
-        index: (B,) image indices.
-        cuts: How each is cut; None for the centre.
-    """
-    with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-        return transform.normalise(_stack(images, transform, index, pool, cuts))
+    images: Images
+    transform: Transform
+
+    def batch(self, index: Index) -> Tensor:
+        return self.cut(index, [CENTRE] * len(index))
+
+    def cut(self, index: Index, cuts: Sequence[Cut]) -> Tensor:
+        """Inputs, each cut as `cuts` says."""
+        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+            pixels = _stack(self.images, self.transform, index, pool, cuts)
+            return self.transform.normalise(pixels)
 
 
 def _stack(
@@ -192,11 +173,7 @@ def _stack(
 
 
 def _stacked(images: Images, index: Index, pixels: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Stack pixels to (B, h, w, 3).
-
-    Raises:
-        DataError: Names two images of different sizes.
-    """
+    """Stack pixels to (B, h, w, 3); raises DataError, which names two images of different sizes."""
     for i, p in zip(index, pixels, strict=True):
         if p.shape != pixels[0].shape:
             raise DataError(

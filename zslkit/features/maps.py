@@ -15,7 +15,6 @@ class MapNetwork(nn.Module):
     Tokens of transformers are arranged on their grid; prefix tokens are dropped.
 
     Args:
-        network: The timm network.
         reduction: Stride of the feature maps; the deepest maps with this stride are used. None for
             the last maps.
 
@@ -38,13 +37,9 @@ class MapNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if self.stage is not None:
-            maps: Tensor = self.network.forward_intermediates(  # type: ignore[operator]
-                images,
-                indices=[self.stage],
-                stop_early=True,
-                output_fmt="NCHW",
-                intermediates_only=True,
-            )[0]
+            run: Any = self.network.forward_intermediates
+            how = {"stop_early": True, "output_fmt": "NCHW", "intermediates_only": True}
+            maps: Tensor = run(images, indices=[self.stage], **how)[0]
             return maps
         # The final features come first: some networks project the last block's map once more.
         final, last = _final_and_last(self.network, images)

@@ -29,31 +29,19 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Preprocessor:
-    """Preprocessing of one run.
-
-    Args:
-        folder: Folder of the run.
-        transform: Resize, crop and normalisation of the backbone.
-        size: (height, width) in pixels of the backbone's inputs, None if unknown.
-        kind: Input of the model; "image" if the model contains its backbone.
-        features: The run's section `features`.
-        build: Builds the backbone.
-        device: Device of the backbone.
-    """
+    """Preprocessing of one run."""
 
     folder: Path
     transform: Transform
+    # (height, width) in pixels of the backbone's inputs, None if unknown
     size: tuple[int, int] | None
-    kind: Input
+    kind: Input  # Input of the model; "image" if the model contains its backbone
     features: FeatureConfig
     build: Callable[[], nn.Module]
     device: torch.device
 
     def photo(self, photo: Photo) -> Pixels:
-        """Read one photo, a path or an image of Pillow, as the backbone sees it.
-
-        Returns:
-            (h, w, 3) uint8.
+        """One photo, a path or an image of Pillow, as the backbone sees it: (h, w, 3) uint8.
 
         Raises:
             DataError: Names the file that is missing, not an image, or of a size that the backbone
@@ -94,7 +82,6 @@ class Preprocessor:
         )
         raise DataError(
             f"The image {photo_name(photo)} of {found[1]}x{found[0]} pixels {fault} the backbone "
-            "of "
-            f"{self.folder}, which takes images as they are and was trained on "
+            f"of {self.folder}, which takes images as they are and was trained on "
             f"{wanted[1]}x{wanted[0]}; bring it to that size"
         )

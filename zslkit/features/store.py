@@ -60,20 +60,17 @@ class FeatureStore:
     """A complete store, opened for reading; the features stay on disk."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the manifest and map the arrays.
-
-        Raises:
-            DataError: The store is damaged.
-        """
+        """Read the manifest and map the arrays; raises DataError if they are damaged."""
         self.folder = folder
         for name in ("manifest.json", *_ARRAYS):
             check_permitted(folder / name)
         try:
             self.manifest: dict[str, Any] = parse_json(read_small(folder / "manifest.json"))
-            for name in ("maps.npy", "pooled.npy"):
+            for name in _ARRAYS:
                 need_plain(folder / name)
-            self._maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
-            self._pooled = np.load(folder / "pooled.npy", mmap_mode="r", allow_pickle=False)
+            self._maps, self._pooled = (
+                np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in _ARRAYS
+            )
         except (OSError, ValueError, EOFError, BadZipFile) as error:
             raise DataError(
                 f"The feature store {folder} is damaged ({error}); remove that folder and run again"
@@ -89,19 +86,14 @@ class FeatureStore:
         """Whether the arrays have the shape and type that the manifest states."""
         facts = self.manifest if isinstance(self.manifest, dict) else {}
         shape, dtype = facts.get("shape"), facts.get("dtype")
-        if (
-            facts.get("schema") != SCHEMA
-            or not isinstance(shape, list)
-            or dtype not in ("float16", "bfloat16", "float32")
-        ):
+        known = facts.get("schema") == SCHEMA and dtype in ("float16", "bfloat16", "float32")
+        if not known or dtype is None or not isinstance(shape, list):
             return False
         if not (isinstance(self._maps, np.ndarray) and isinstance(self._pooled, np.ndarray)):
             return False
-        return (
-            bool(self._maps.dtype == stored_dtype(dtype))
-            and self._maps.shape == tuple(shape)
-            and self._pooled.shape == tuple(shape[:2])
-        )
+        shapes = [self._maps.shape, self._pooled.shape]
+        fits = shapes == [tuple(shape), tuple(shape[:2])]
+        return fits and bool(self._maps.dtype == stored_dtype(dtype))
 
     def __len__(self) -> int:
         return int(self._maps.shape[0])
@@ -127,13 +119,10 @@ class FeatureStore:
         return torch.from_numpy(np.asarray(self._pooled[index]))
 
     def _refuse_change(self) -> None:
-        """Check that the files are unchanged since they were opened.
+        """Raise DataError if a file was changed since it was opened.
 
         Reading beyond the end of a truncated file would kill the process. A removed or replaced
         file does no harm: the old one stays mapped.
-
-        Raises:
-            DataError: Names the file that was changed.
         """
         for name, (inode, *before) in self._stamps.items():
             with suppress(OSError):
@@ -158,11 +147,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def to_stored(values: Tensor, dtype: str) -> NDArray[Any]:
-    """Convert a tensor to the array that the store holds.
-
-    Raises:
-        DataError: A value is not finite in this type.
-    """
+    """The array that the store holds; raises DataError if a value is not finite in this type."""
     stored = values.to(getattr(torch, dtype))
     if not bool(torch.isfinite(stored).all()):
         raise DataError(

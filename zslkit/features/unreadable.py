@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,16 +25,7 @@ NAMED = 5
 def unreadable(
     images: Images, reporter: Reporter, among: Iterable[int] | None = None
 ) -> dict[int, str]:
-    """Find all images that cannot be opened, by decoding them.
-
-    Args:
-        images: Images.
-        reporter: Receives the progress.
-        among: Indices to decode; all by default.
-
-    Returns:
-        Index -> fault.
-    """
+    """Decode the images, or those `among` them: index -> fault of each that cannot be opened."""
     chosen = range(len(images)) if among is None else list(among)
     bad: dict[int, str] = {}
     pool = ThreadPoolExecutor(torch.get_num_threads())
@@ -143,11 +134,7 @@ def content_of(images: Images, reporter: Reporter, skipped: Collection[int] = ()
 
 
 def look(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> None:
-    """Check every file quickly before long work.
-
-    Raises:
-        DataError: Lists all unreadable images, if there are any.
-    """
+    """Check every file quickly before long work; raises DataError, which lists unreadable ones."""
     whole = getattr(images, "looks_whole", None)
     if whole is None:
         return
@@ -158,16 +145,14 @@ def look(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> N
 
 
 def refuse(images: Images, reporter: Reporter, skipped: Collection[int] = ()) -> None:
-    """Check all images by decoding them.
-
-    Raises:
-        DataError: Lists all unreadable images except the skipped ones.
-    """
+    """Decode all images; raises DataError, which lists the unreadable ones but for skipped ones."""
     left_out = set(skipped)
     bad = unreadable(images, reporter, [i for i in range(len(images)) if i not in left_out])
     if bad:
+        fault = bad[min(bad)].partition(";")[0]
+        fault = fault[:1].lower() + fault[1:]
         raise DataError(
-            f"{listed(images, sorted(bad))}: {_first(bad)}; replace them, or go on without them "
+            f"{listed(images, sorted(bad))}: {fault}; replace them, or go on without them "
             "by --skip-bad or --set features.skip_bad=true"
         )
 
@@ -176,8 +161,3 @@ def listed(images: Images, bad: Collection[int]) -> str:
     """Summary such as "3 of 40 images cannot be read (a.jpg, b.jpg, c.jpg)"."""
     names = errors.listed([images.key(i) for i in bad], NAMED)
     return f"{len(bad)} of {len(images)} images cannot be read ({names})"
-
-
-def _first(bad: Mapping[int, str]) -> str:
-    fault = bad[min(bad)].partition(";")[0]
-    return fault[:1].lower() + fault[1:]

@@ -34,9 +34,9 @@ def load_package(network: nn.Module, package: str) -> None:
     ours = network.state_dict()
     # The package uses other names for the same modules in the same order.
     pairs = list(zip(ours.items(), theirs.items(), strict=False))
-    if len(ours) != len(theirs) or any(
-        a.shape != b.shape or k.split(".")[-1] != t.split(".")[-1] for (k, a), (t, b) in pairs
-    ):
+    ends = ((k.split(".")[-1], t.split(".")[-1]) for k, t in zip(ours, theirs, strict=False))
+    shapes = ((a.shape, b.shape) for (_, a), (_, b) in pairs)
+    if len(ours) != len(theirs) or any(a != b for a, b in (*ends, *shapes)):
         raise MissingWeights(
             f"The weights in {package} do not fit timm's network; install another version of timm "
             f"or of {package}"
@@ -71,12 +71,8 @@ def load_file_into(network: nn.Module, path: Path) -> None:
             "without them"
         )
     refuse_odd(path, {k: v for k, v in state.items() if k in body}, ours)
-    network.load_state_dict(
-        {
-            k: state[k] if k in body or (k in state and state[k].shape == v.shape) else v
-            for k, v in ours.items()
-        }
-    )
+    fitting = {k: v for k, v in state.items() if k in ours and v.shape == ours[k].shape}
+    network.load_state_dict(ours | fitting)
 
 
 def _at_our_size(
@@ -100,12 +96,7 @@ def _at_our_size(
 
 
 def refuse_odd(path: Path, given: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> None:
-    """Check that weights have the number types of the network and are finite.
-
-    Args:
-        path: File, for errors.
-        given: Name -> tensor of the file.
-        ours: Name -> tensor of the network.
+    """Check that weights (name -> tensor) have the number types of the network and are finite.
 
     Raises:
         UserError: A tensor is integer or complex where a float is needed (or the reverse), is not a
@@ -129,13 +120,7 @@ def refuse_odd(path: Path, given: Mapping[str, Tensor], ours: Mapping[str, Tenso
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict as data; nothing in the file is run.
-
-    Args:
-        path: A .safetensors file, or a state dict saved by torch.
-
-    Returns:
-        Name -> tensor.
+    """Read a .safetensors file, or a state dict saved by torch, as data; nothing in it is run.
 
     Raises:
         UserError: Names the file that is damaged or holds anything else.

@@ -15,6 +15,9 @@ from torch.nn import functional as F_
 from zslkit.functional.fast_attention import channel_attention_of, region_attention_of, wide
 from zslkit.utils.devices import cpu_gains_by_bfloat16
 
+CPU_GAINS = cpu_gains_by_bfloat16()
+"""Read once, since reading the processor's flags would break the graph of a compiled loss."""
+
 
 def unit_regions(feature_map: Tensor) -> Tensor:
     """Flatten a map to regions and scale each to unit length over the channels.
@@ -123,6 +126,6 @@ def _working(*tensors: Tensor) -> tuple[Tensor, ...]:
     if not torch.is_autocast_enabled(device):
         return tensors
     dtype = torch.get_autocast_dtype(device)
-    if dtype == torch.bfloat16 and device == "cpu" and not cpu_gains_by_bfloat16():
+    if dtype == torch.bfloat16 and device == "cpu" and not CPU_GAINS:
         dtype = torch.float32  # bfloat16 products would be slower and less exact here
     return tuple(t.to(dtype) for t in tensors)

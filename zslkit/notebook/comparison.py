@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslkit.config.merge import GivenSettings, Layer, merge, nested
 from zslkit.errors import DataError, UserError
-from zslkit.notebook.many import Failure, failures_of, results_of, run_each, seeds_of
-from zslkit.notebook.rows import as_pandas
+from zslkit.notebook.many import Failure, as_pandas, failures_of, results_of, run_each, seeds_of
 from zslkit.report import export, tables, terminal
 from zslkit.report.block import METRICS, Block
 from zslkit.report.blocks import blocks_of
@@ -51,11 +50,8 @@ class Comparison:
     @property
     def differences(self) -> list[dict[str, Any]]:
         """A row for each pair of models: the difference of H, its interval, and Holm's p-value."""
-        return [
-            _difference(pair, block)
-            for block in self.blocks
-            for pair in (block.sampling.pairs if block.sampling is not None else ())
-        ]
+        sampled = [(block, block.sampling) for block in self.blocks if block.sampling is not None]
+        return [_difference(pair, block) for block, found in sampled for pair in found.pairs]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -165,14 +161,16 @@ def compare(
         raise UserError("compare takes at least one model, such as compare(['eszsl', 'ridge'])")
     feed = {} if end_to_end else {"features": {"input": "frozen"}}
     winning = merge([Layer(feed, "compare"), Layer(nested(overrides or {}), "option")]).values
-    names = [one for one in wanted if isinstance(one, str) and not _is_run(one)]
+    names = [one for one in wanted if isinstance(one, str) and not looks_like_place(one)]
     common = {"settings": settings, "overrides": winning, "table": tuple(names)}
     results: list[Result] = []
     for one in wanted:
         if isinstance(one, Result):
             results.append(one)
         elif one not in names:
-            results += _at(one, options.get("data_root", "data"))
+            root = Path(options.get("data_root", "data"))
+            for run in runs_at(str(one), lambda sentence: None):
+                results.append(Result(run.record, run.folder, reused=True, data_root=root))
     jobs = [
         {"model": name, "dataset": dataset, "seed": seed, "reporter": reporter, **common, **options}
         for name in names
@@ -188,13 +186,3 @@ def compare(
             failures.append(Failure(one.record.model.name, one.record.seed, DataError(why)))
     kept = tuple(one for one in results if one.folder not in refused)
     return Comparison(kept, tuple(blocks), tuple(failures))
-
-
-def _is_run(one: str | Path | Result) -> bool:
-    """Whether this is a finished run or a place of runs, and no name of a model."""
-    return not isinstance(one, str) or looks_like_place(one)
-
-
-def _at(place: str | Path, data_root: str | Path = "data") -> Iterator[Result]:
-    for run in runs_at(str(place), lambda sentence: None):
-        yield Result(run.record, run.folder, reused=True, data_root=Path(data_root))

@@ -1,4 +1,4 @@
-"""Several runs one after another: a run that fails stops no other."""
+"""Several runs one after another, of which none stops another by failing, and their rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zslkit.errors import UserError
 from zslkit.runs import api
 from zslkit.runs.result import Result
 from zslkit.utils.files import disk_full
@@ -14,13 +15,7 @@ from zslkit.utils.seeds import check_seed
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that could not be made.
-
-    Attributes:
-        model: Name of the model.
-        seed: Seed of the run.
-        error: Why.
-    """
+    """A run that could not be made, and why."""
 
     model: str
     seed: int
@@ -84,3 +79,19 @@ def seeds_of(seeds: Sequence[int] | int) -> list[int]:
     """
     given = seeds if isinstance(seeds, Iterable) else [seeds]
     return list(dict.fromkeys(map(check_seed, given)))
+
+
+def as_pandas(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """The rows as a `pandas.DataFrame`.
+
+    Raises:
+        UserError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise UserError(
+            "A table needs pandas, which is not installed; `pip install pandas`, "
+            "or take `rows`, a list of dictionaries"
+        ) from error
+    return pandas.DataFrame(list(rows))

@@ -1,6 +1,8 @@
 """`zslkit.plots`: the curve, the accuracy of classes, mistakes and heat maps of finished runs.
 
-Every function but `heat_maps` draws into `ax`, or into new axes, and returns the axes.
+A run is given as it is or by its folder. Every function but `heat_maps` draws into `ax`, or into
+new axes, and returns the axes. Where there is no finished run they raise UserError, and DataError
+where its scores are missing or damaged.
 """
 
 from __future__ import annotations
@@ -32,16 +34,7 @@ Runs = Result | str | Path
 
 
 def curve(runs: Runs | Sequence[Runs], ax: Axes | None = None) -> Axes:
-    """The seen-unseen curve of one or several runs; a dot marks each run's own gamma.
-
-    Args:
-        runs: Finished runs, or their folders.
-        ax: Axes to draw into.
-
-    Raises:
-        UserError: There is no finished run.
-        DataError: The scores are missing or damaged.
-    """
+    """The seen-unseen curve of one or several runs; a dot marks each run's own gamma."""
     axes = _axes(ax)
     for run in [runs] if isinstance(runs, (Result, str, Path)) else runs:
         result = _opened(run)
@@ -59,14 +52,6 @@ def per_class(run: Runs, ax: Axes | None = None) -> Axes:
     """Accuracy of each class among all classes, best first, seen and unseen classes apart.
 
     Classes without test images are left out; names are written up to NAMED classes.
-
-    Args:
-        run: A finished run, or its folder.
-        ax: Axes to draw into.
-
-    Raises:
-        UserError: There is no finished run.
-        DataError: The scores are missing or damaged.
     """
     from matplotlib.patches import Patch
 
@@ -89,14 +74,7 @@ def per_class(run: Runs, ax: Axes | None = None) -> Axes:
 def confusion(run: Runs, ax: Axes | None = None, most: int = 30) -> Axes:
     """The confusion matrix: share of each true class's images by answer, in percent.
 
-    Args:
-        run: A finished run, or its folder.
-        ax: Axes to draw into.
-        most: Number of classes; of more, those of the most frequent mistakes are shown.
-
-    Raises:
-        UserError: There is no finished run.
-        DataError: The scores are missing or damaged.
+    Of more than `most` classes, those of the most frequent mistakes are shown.
     """
     result = _opened(run)
     table = confusion_table(_sets(result), result.gamma)

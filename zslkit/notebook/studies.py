@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslkit.config.merge import GivenSettings, parse_given
-from zslkit.notebook.many import Failure, failures_of, results_of, run_each, seeds_of
-from zslkit.notebook.rows import as_pandas
+from zslkit.notebook.many import Failure, as_pandas, failures_of, results_of, run_each, seeds_of
 from zslkit.record import RunRecord
 from zslkit.report import study_report
 from zslkit.report.study import Study, StudyLine, line, read_study, variants

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zslkit.page.badges import Badge, marks_of
 from zslkit.page.scale import Scale
+from zslkit.report.badges import Badge, Badges
+from zslkit.report.comparability import Comparability
 from zslkit.report.comparison import COSTS, Block, Row
 from zslkit.report.published import Published
 from zslkit.report.tables import Cell, grid, how_published
@@ -28,13 +29,7 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
-
-    Attributes:
-        name: Name as in tables.
-        explanation: Explanation.
-        first: Order of the first click.
-    """
+    """One column; first: "ascending" or "descending", the order of the first click."""
 
     name: str
     explanation: str
@@ -43,22 +38,14 @@ class Column:
 
 @dataclass(frozen=True)
 class TableFigure:
-    """One cell.
-
-    Attributes:
-        mean: Text before the ±.
-        spread: Text after it.
-        interval: Interval.
-        best: Whether it is the best of its column.
-        value: Sort value, "" for none.
-        doubted: Whether a published value is unconfirmed.
-    """
+    """One cell: mean ± spread, and what it is sorted by, "" for nothing. doubted: a published value
+    that is not confirmed."""
 
     mean: str
-    spread: str
-    interval: str
-    best: bool
-    value: str
+    spread: str = ""
+    interval: str = ""
+    best: bool = False
+    value: str = ""
     doubted: bool = False
 
 
@@ -73,16 +60,8 @@ class Whisker:
 
 @dataclass(frozen=True)
 class TableLine:
-    """One row of our runs.
-
-    Attributes:
-        key: Anchor on the page.
-        row: The row.
-        badges: Badges that not all rows of the block share.
-        all_badges: All badges.
-        cells: Cells.
-        whisker: Interval of H.
-    """
+    """One row of our runs; key: its anchor on the page, badges: those that not all rows of the
+    block share."""
 
     key: str
     row: Row
@@ -98,15 +77,7 @@ class TableLine:
 
 @dataclass(frozen=True)
 class Guest:
-    """A published row or chance, below our runs and never ranked among them.
-
-    Attributes:
-        name: Name.
-        remark: Last column.
-        cells: Cells.
-        published: The published result.
-        made: How a published row was produced.
-    """
+    """A published row (made: how) or chance, below our runs and never ranked among them."""
 
     name: str
     remark: str
@@ -117,15 +88,8 @@ class Guest:
 
 @dataclass(frozen=True)
 class Board:
-    """Leaderboard.
-
-    Attributes:
-        columns: Metrics and costs, without the model.
-        lines: Rows by H, best first.
-        guests: Published rows and chance.
-        shared: Badges of all rows.
-        axis: Scale of the intervals of H.
-    """
+    """Leaderboard: metrics and costs as columns, our rows by H with the best first, guests, badges
+    that all rows share, and the scale of the intervals of H."""
 
     columns: tuple[Column, ...]
     lines: tuple[TableLine, ...]
@@ -134,13 +98,20 @@ class Board:
     axis: Scale | None
 
 
+def marks_of(made: Badges, setting: Comparability) -> tuple[Badge, ...]:
+    """Badges of a row, without those that the title of its block, `setting`, contains."""
+    usual = {"split", *(["semantics"] if setting.kind == "attributes" else [])}
+    return tuple(mark for mark in made.marks() if mark.kind not in usual)
+
+
 def board(block: Block, place: int) -> Board:
     """Leaderboard of the block number `place` on the page."""
     content = grid(block)
     names = content.header[1:-1]
     badges = [marks_of(row.made, block.setting) for row in block.rows]
     shared = [badge for badge in badges[0] if all(badge in others for others in badges)]
-    axis = _axis(block)
+    ends = [end for row in block.rows if "H" in row.intervals for end in row.intervals["H"]]
+    axis = Scale.around(ends, 0, 100) if ends else None
     lines = [
         TableLine(
             key=f"b{place}r{i}",
@@ -156,16 +127,12 @@ def board(block: Block, place: int) -> Board:
         for i, row in enumerate(block.rows)
     ]
     lines.sort(key=lambda line: -line.row.metrics["H"].mean)
-    return Board(
-        columns=tuple(
-            Column(name, _SAID.get(name, ""), "ascending" if name in ASCENDING else "descending")
-            for name in names
-        ),
-        lines=tuple(lines),
-        guests=tuple(_guests(block, content.rows[len(block.rows) :], names)),
-        shared=tuple(shared),
-        axis=axis,
-    )
+    columns = [
+        Column(name, _SAID.get(name, ""), "ascending" if name in ASCENDING else "descending")
+        for name in names
+    ]
+    guests = _guests(block, content.rows[len(block.rows) :], names)
+    return Board(tuple(columns), tuple(lines), tuple(guests), tuple(shared), axis)
 
 
 def _value(row: Row, column: str) -> float | None:
@@ -176,64 +143,41 @@ def _value(row: Row, column: str) -> float | None:
         return row.uncalibrated_H.mean
     if column in row.metrics:
         return row.metrics[column].mean
-    stat = row.costs[
-        dict(zip(("parameters", "training", "peak memory"), COSTS, strict=True))[column]
-    ]
+    stat = row.costs[COSTS[("parameters", "training", "peak memory").index(column)]]
     return None if stat is None else stat.mean
 
 
 def _figure(cell: Cell, value: float | None) -> TableFigure:
     mean, _, spread = cell.text.partition(" ± ")
-    return TableFigure(
-        mean, spread, cell.interval, cell.bold, "" if value is None else repr(float(value))
-    )
+    return TableFigure(mean, spread, cell.interval, cell.bold, _sorted_by(value))
 
 
 def _guests(
     block: Block, rows: tuple[tuple[Cell, ...], ...], names: tuple[str, ...]
 ) -> list[Guest]:
-    entries: list[Published | None] = [None, *block.published]
     guests = []
-    for entry, cells in zip(entries, rows, strict=True):
-        figures = []
-        for name, cell in zip(names, cells[1:-1], strict=True):
-            value = (
-                entry.figures().get(name)
-                if entry
-                else block.chance.get("H" if name.startswith("H") else name)
+    for entry, cells in zip([None, *block.published], rows, strict=True):
+        known = block.chance if entry is None else entry.figures()
+        figures = [
+            TableFigure(
+                cell.text.removesuffix("?"),
+                value=_sorted_by(known.get("H" if entry is None and name[0] == "H" else name)),
+                doubted=cell.text.endswith("?"),
             )
-            doubted = cell.text.endswith("?")
-            figures.append(
-                TableFigure(
-                    cell.text.removesuffix("?"),
-                    "",
-                    "",
-                    False,
-                    "" if value is None else repr(float(value)),
-                    doubted,
-                )
-            )
-        guests.append(
-            Guest(
-                entry.method if entry else "chance",
-                cells[-1].text,
-                tuple(figures),
-                entry,
-                how_published(entry) if entry else "",
-            )
-        )
+            for name, cell in zip(names, cells[1:-1], strict=True)
+        ]
+        name, made = (entry.method, how_published(entry)) if entry else ("chance", "")
+        guests.append(Guest(name, cells[-1].text, tuple(figures), entry, made))
     return guests
 
 
-def _axis(block: Block) -> Scale | None:
-    ends = [end for row in block.rows if "H" in row.intervals for end in row.intervals["H"]]
-    return Scale.around(ends, 0, 100) if ends else None
+def _sorted_by(value: float | None) -> str:
+    return "" if value is None else repr(float(value))
 
 
 def _whisker(row: Row, axis: Scale | None) -> Whisker | None:
     bounds = row.intervals.get("H")
     if axis is None or bounds is None:
         return None
-    return Whisker(
-        *(round(axis.at(value), 2) for value in (bounds[0], row.metrics["H"].mean, bounds[1]))
-    )
+    low, high = bounds
+    return Whisker(*(round(axis.at(value), 2) for value in (low, row.metrics["H"].mean, high)))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zslkit.config.merge import flat
 from zslkit.errors import DataError
 from zslkit.page.board import TableLine
-from zslkit.record import PICKED, RunRecord
+from zslkit.record import PICKED, GitState, RunRecord
 from zslkit.report.comparison import METRICS, Stat
 from zslkit.runs.folders import Run
 from zslkit.runs.source import combined
@@ -19,14 +19,7 @@ from zslkit.runs.tags import read_tags
 
 @dataclass(frozen=True)
 class SeedLine:
-    """One run.
-
-    Attributes:
-        run: The run.
-        figures: Metrics as rounded in tables, in the order of METRICS.
-        commit: Git commit.
-        tags: Tags.
-    """
+    """One run, with its metrics as rounded in tables, in the order of METRICS."""
 
     run: Run
     figures: tuple[str, ...]
@@ -36,16 +29,8 @@ class SeedLine:
 
 @dataclass(frozen=True)
 class Details:
-    """Details of one row.
-
-    Attributes:
-        line: The row.
-        seeds: Its runs.
-        settings: (key, value, origin); one value for all seeds if they agree.
-        facts: (name, value); likewise.
-        optimistic: Metrics as selected on test, never a result.
-        citation: Citation of the model.
-    """
+    """Details of one row: its runs, its settings as (key, value, origin) and its facts as (name,
+    value), each one value for all seeds if they agree, and its metrics as picked on test."""
 
     line: TableLine
     seeds: tuple[SeedLine, ...]
@@ -64,48 +49,33 @@ def details(line: TableLine, runs: Mapping[str, Run]) -> Details:
         tuple(_seed(run) for run in members),
         tuple(_settings(records)),
         tuple(_facts(records)),
-        tuple(
-            (name, _spread(stat.mean, stat.std)) for name, stat in _picked(line, records).items()
-        ),
+        tuple(_picked(line, records)),
         records[0].model.citation,
     )
 
 
-def _picked(line: TableLine, records: Sequence[RunRecord]) -> dict[str, Stat]:
-    """Metrics as selected on the test sets, never a result."""
-    found = line.row.optimistic
+def _picked(line: TableLine, records: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:
+    """Metrics as picked on the test sets."""
     at = ", gamma 0" if line.row.calibrated else ""
-    picked = {
-        f"{name}, epoch picked on test{at if name != 'T1' else ''}": found[name]
-        for name in METRICS[:4]
-        if name in found
-    }
-    gamma = [
-        r.optimistic["H_gamma_on_test"]
-        for r in records
-        if r.optimistic and "H_gamma_on_test" in r.optimistic
-    ]
-    return picked | (
-        {"H, gamma picked on test": Stat.of(gamma)} if len(gamma) == len(records) else {}
-    )
+    for name in METRICS[:4]:
+        if name in line.row.optimistic:
+            about = f"{name}, epoch picked on test{at if name != 'T1' else ''}"
+            yield about, _spread(line.row.optimistic[name])
+    gamma = [(record.optimistic or {}).get("H_gamma_on_test") for record in records]
+    known = [value for value in gamma if value is not None]
+    if len(known) == len(records):
+        yield "H, gamma picked on test", _spread(Stat.of(known))
 
 
 def _seed(run: Run) -> SeedLine:
     record = run.record
-    figures = (
-        *(f"{getattr(record.metrics, name):.1f}" for name in METRICS[:-1]),
-        f"{record.metrics.AUSUC:.3f}",
-    )
-    commit = (
-        ""
-        if record.git is None
-        else record.git.commit[:12] + (" with changes" if record.git.dirty else "")
-    )
+    shown = [f"{getattr(record.metrics, name):.1f}" for name in METRICS[:-1]]
+    figures = (*shown, f"{record.metrics.AUSUC:.3f}")
     try:
         tags = read_tags(run.folder)
     except DataError:  # reported by gather()
         tags = ()
-    return SeedLine(run, figures, commit, tags)
+    return SeedLine(run, figures, _commit(record.git), tags)
 
 
 def _settings(records: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
@@ -114,8 +84,8 @@ def _settings(records: Sequence[RunRecord]) -> list[tuple[str, str, str]]:
     return [
         (
             key,
-            _each([_word(config.get(key)) for config in configs]),
-            _each([_origin(r, key) for r in records]),
+            _each(_word(own.get(key)) for own in configs),
+            _each(_origin(r, key) for r in records),
         )
         for key in keys
         if key != "seed"
@@ -132,23 +102,19 @@ def _origin(record: RunRecord, key: str) -> str:
 def _facts(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     facts = [_of(record) for record in records]
     names = dict.fromkeys(name for own in facts for name in own)
-    return [(name, text) for name in names if (text := _each([own.get(name, "") for own in facts]))]
+    return [(name, text) for name in names if (text := _each(own.get(name, "") for own in facts))]
 
 
 def _of(record: RunRecord) -> dict[str, str]:
     model, features, protocol, data = record.model, record.features, record.protocol, record.dataset
-    images = (
-        f"{data.n_trainval} trainval, {data.n_test_seen} test seen, {data.n_test_unseen} "
-        "test unseen"
-    )
+    tests = f"{data.n_test_seen} test seen, {data.n_test_unseen} test unseen"
+    images = f"{data.n_trainval} trainval, {tests}"
     weights = f"{features.weights} {features.weights_digest}".strip()
     return {
         "model": f"{model.class_path} of {model.distribution} {model.version}",
         "pretraining": model.pretraining_note,
         "source": f"{len(model.source)} modules, {combined(model.source)}" if model.source else "",
-        "commit of the model": ""
-        if model.git is None
-        else model.git.commit[:12] + (" with changes" if model.git.dirty else ""),
+        "commit of the model": _commit(model.git),
         "trained elsewhere": record.elsewhere,
         "dataset": (
             f"{data.title or data.name}: {data.seen} seen and {data.unseen} unseen "
@@ -171,16 +137,17 @@ def _of(record: RunRecord) -> dict[str, str]:
         "parameters": (
             f"{record.costs.parameters}, of which {record.costs.trainable_parameters} are trained"
         ),
-        **{
-            key: _word(value)
-            for key, value in record.environment.model_dump().items()
-            if value is not None
-        },
+        **{k: _word(v) for k, v in record.environment.model_dump().items() if v is not None},
     }
 
 
-def _each(words: Sequence[str]) -> str:
+def _commit(git: GitState | None) -> str:
+    return "" if git is None else git.commit[:12] + (" with changes" if git.dirty else "")
+
+
+def _each(texts: Iterable[str]) -> str:
     """One text if all seeds agree, else all texts in the order of the seeds."""
+    words = list(texts)
     return words[0] if len(set(words)) == 1 else " | ".join(word or "-" for word in words)
 
 
@@ -188,5 +155,5 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _spread(mean: float, std: float | None) -> str:
-    return f"{mean:.1f}" + ("" if std is None else f" ± {std:.1f}")
+def _spread(stat: Stat) -> str:
+    return f"{stat.mean:.1f}" + ("" if stat.std is None else f" ± {stat.std:.1f}")

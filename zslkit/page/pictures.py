@@ -31,15 +31,19 @@ OPACITY = 0.55
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image file below the page's folder.
+class Pictures:
+    """Pictures of the data below `root` (None: no pictures): for each row so many wrongly
+    classified images, and so many with attention maps, made on `device`."""
 
-    Attributes:
-        file: Path relative to the page.
-        width: Pixels.
-        height: Pixels.
-        name: Description.
-    """
+    root: Path | None = None
+    errors: int = 12
+    heat_maps: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file, by its path relative to the page; sides in pixels."""
 
     file: str
     width: int
@@ -49,15 +53,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrongly classified image.
-
-    Attributes:
-        picture: The image.
-        true: True class.
-        given: Predicted class.
-        unseen: Whether the true class is unseen.
-        margin: Score of the predicted class minus that of the true class.
-    """
+    """A wrongly classified image; margin: score of the predicted class above that of the true
+    one."""
 
     picture: Picture
     true: str
@@ -68,15 +65,8 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Look:
-    """Attention of one part of a model to one image.
-
-    Attributes:
-        photo: The image.
-        part: Name of the part.
-        true: True class.
-        predicted: Predicted class.
-        maps: (attribute, its contribution to the prediction or "", picture).
-    """
+    """Attention of one part of a model to one image; maps: (attribute, its contribution to the
+    prediction or "", picture)."""
 
     photo: Picture
     part: str
@@ -124,19 +114,11 @@ class Album:
 
 
 def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list[Mistake], int]:
-    """Images that the run classifies wrongly with its gamma.
-
-    Chosen by the largest score of the prediction over the true class, one per true class, half of
-    them unseen if there are enough.
-
-    Args:
-        run: The run.
-        dataset: Its dataset.
-        count: Number of images.
-        album: Folder for the pictures.
+    """Images that the run classifies wrongly with its gamma: those of the largest margin, one a
+    true class, half of them unseen if there are enough.
 
     Returns:
-        The images, and the number of all wrongly classified images.
+        `count` images, and the number of all wrongly classified ones.
 
     Raises:
         DataError: The scores or an image cannot be read.
@@ -162,25 +144,18 @@ def mistakes(run: Run, dataset: Dataset, count: int, album: Album) -> tuple[list
         order = np.argsort(-margin, kind="stable")
         best: dict[int, tuple[float, int, int, int]] = {}
         for k in order.tolist():
-            i = int(wrong[k])
-            best.setdefault(
-                int(own.labels[i]), (float(margin[k]), i, int(own.labels[i]), int(answers[i]))
-            )
+            i, true = int(wrong[k]), int(own.labels[wrong[k]])
+            best.setdefault(true, (float(margin[k]), i, true, int(answers[i])))
         found[part] = list(best.values())
     seen, unseen = found["test_seen"], found["test_unseen"]
     half = max(count - len(seen), count - count // 2)
     chosen = [("test_unseen", case) for case in unseen[:half]]
     chosen += [("test_seen", case) for case in seen[: count - len(chosen)]]
-    return [
-        Mistake(
-            album.photo(dataset, image_of(dataset, part, i)),
-            scores.classes[true],
-            scores.classes[given],
-            part == "test_unseen",
-            m,
-        )
-        for part, (m, i, true, given) in chosen
-    ], total
+    shown = []
+    for part, (m, i, true, given) in chosen:
+        picture, names = album.photo(dataset, image_of(dataset, part, i)), scores.classes
+        shown.append(Mistake(picture, names[true], names[given], part == "test_unseen", m))
+    return shown, total
 
 
 def looks(trained: LoadedRun, count: int, album: Album) -> list[Look]:
@@ -197,25 +172,15 @@ def looks(trained: LoadedRun, count: int, album: Album) -> list[Look]:
     index = np.array([i for turn in turns for i in turn if i is not None][:count], dtype=np.int64)
     photos = trained.photos_at(index)
     names, found = trained.dataset.semantics.names, []
-    for i, photo, explanation in zip(
-        index.tolist(),
-        photos,
-        explain(trained, trained.inputs.source.batch(index), top=ATTRIBUTES),
-        strict=True,
-    ):
-        shown = _image(photo)
-        whole = album.add(
-            shown, trained.dataset.images.key(i) if trained.dataset.images is not None else str(i)
-        )
+    explained = explain(trained, trained.inputs.source.batch(index), top=ATTRIBUTES)
+    images = trained.dataset.images
+    for i, photo, explanation in zip(index.tolist(), photos, explained, strict=True):
+        whole = album.add(_image(photo), images.key(i) if images is not None else str(i))
         for part, view in explanation.parts.items():
-            maps = [
-                (
-                    names[c],
-                    "" if view.contributions is None else f"{view.contributions[c]:+.2f}",
-                    album.add(_over(photo, view.maps[c]), ""),
-                )
-                for c in explanation.attributes
-            ]
+            maps = []
+            for c in explanation.attributes:
+                given = "" if view.contributions is None else f"{view.contributions[c]:+.2f}"
+                maps.append((names[c], given, album.add(_over(photo, view.maps[c]), "")))
             true = trained.dataset.classes[int(trained.dataset.labels[i])]
             found.append(Look(whole, part, true, explanation.predicted, tuple(maps)))
     return found
@@ -224,14 +189,16 @@ def looks(trained: LoadedRun, count: int, album: Album) -> list[Look]:
 def galleries(
     lines: Sequence[TableLine],
     runs: Mapping[str, Run],
+    wanted: Pictures,
     root: Path,
-    errors: int,
-    heat_maps: int,
     album: Album,
-    device: str,
     reporter: Reporter,
 ) -> tuple[list[Gallery], list[str]]:
     """Mistakes and heat maps of each row's first run, and a sentence for each one missing."""
+    from zslkit.report.difference import dataset_of
+    from zslkit.runs.load import load_with_dataset
+    from zslkit.utils.devices import choose_device
+
     found, faults, blind = [], [], []
     with reporter.phase("pictures", total=len(lines)) as phase:
         for line in lines:
@@ -239,15 +206,24 @@ def galleries(
             wrong: tuple[list[Mistake], int] = ([], 0)
             seen: list[Look] = []
             try:
-                if errors:
-                    wrong = _mistakes(run, root, errors, album)
+                if wanted.errors:
+                    dataset = dataset_of(run, root)
+                    if dataset.images is None:
+                        raise DataError(
+                            f"{dataset.name} has no images below {root}, so the page shows none "
+                            "that were answered wrongly"
+                        )
+                    wrong = mistakes(run, dataset, wanted.errors, album)
             except UserError as error:
                 faults.append(str(error))
             try:
-                if heat_maps and not _attends(run):
+                if wanted.heat_maps and not _attends(run):
                     blind.append(line.row.label)
-                elif heat_maps:
-                    seen = _looks(run, root, heat_maps, album, device, reporter)
+                elif wanted.heat_maps:
+                    trained = load_with_dataset(
+                        run.folder, root, choose_device(wanted.device), reporter
+                    )
+                    seen = looks(trained, wanted.heat_maps, album)
             except UserError as error:
                 faults.append(str(error))
             if wrong[0] or seen:
@@ -258,18 +234,6 @@ def galleries(
     return found, list(dict.fromkeys(faults))
 
 
-def _mistakes(run: Run, root: Path, count: int, album: Album) -> tuple[list[Mistake], int]:
-    from zslkit.report.difference import dataset_of
-
-    dataset = dataset_of(run, root)
-    if dataset.images is None:
-        raise DataError(
-            f"{dataset.name} has no images below {root}, so the page shows none that were "
-            "answered wrongly"
-        )
-    return mistakes(run, dataset, count, album)
-
-
 def _attends(run: Run) -> bool:
     """Whether the model overrides `attention`; checked before its features are loaded."""
     from zslkit.model import Model
@@ -278,15 +242,6 @@ def _attends(run: Run) -> bool:
     info = run.record.model
     model = MODELS.load(f"{info.distribution}:{info.name}")[1]
     return model.attention is not Model.attention
-
-
-def _looks(
-    run: Run, root: Path, count: int, album: Album, device: str, reporter: Reporter
-) -> list[Look]:
-    from zslkit.runs.load import load_with_dataset
-    from zslkit.utils.devices import choose_device
-
-    return looks(load_with_dataset(run.folder, root, choose_device(device), reporter), count, album)
 
 
 def _image(pixels: NDArray[np.uint8]) -> Image:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -15,17 +14,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from zslkit import __version__
-from zslkit.page.badges import KINDS, marks_of
-from zslkit.page.board import Board
-from zslkit.page.charts import Curves, Pairing, Scatter
-from zslkit.page.details import Details
-from zslkit.page.on_test import OnTest
+from zslkit.page.board import board, marks_of
+from zslkit.page.charts import curves, pairings, per_class, scatter
+from zslkit.page.details import details
+from zslkit.page.on_test import on_test
 from zslkit.page.pictures import Gallery
-from zslkit.page.training import Course
+from zslkit.page.training import courses
 from zslkit.report.as_data import as_json
+from zslkit.report.badges import KINDS, Badge
 from zslkit.report.comparison import METRICS, Block
 from zslkit.report.sampling import sentences_of
-from zslkit.report.significance import row_names
 from zslkit.report.tables import plain, remarks
 from zslkit.runs.folders import Run
 
@@ -33,51 +31,34 @@ GENERATOR = '<meta name="generator" content="zslkit report">'
 SCRIPTS = ("board.js", "marks.js", "classes.js")
 
 
-@dataclass(frozen=True)
 class Section:
-    """One block on the page.
+    """One block on the page, by its number, which stands in anchors; faults: a sentence for each
+    thing that it cannot show."""
 
-    Attributes:
-        place: Number of the block, used in anchors.
-        block: The block.
-        board: Leaderboard.
-        on_test: Rows as selected on test.
-        details: Details per row.
-        curves: Seen-unseen curves.
-        scatter: Cost against H.
-        courses: Training curves.
-        classes: Accuracy per class, for the script.
-        pairings: Pairwise differences.
-        galleries: Pictures.
-    """
-
-    place: int
-    block: Block
-    board: Board
-    on_test: OnTest | None
-    details: Sequence[Details]
-    curves: Curves | None
-    scatter: Scatter | None
-    courses: Sequence[Course]
-    classes: Mapping[str, Any]
-    pairings: Mapping[tuple[str, str], Pairing]
-    galleries: Sequence[Gallery]
+    def __init__(self, place: int, block: Block, runs: Mapping[str, Run]) -> None:
+        self.place, self.block, self.board = place, block, board(block, place)
+        lines = self.board.lines
+        self.on_test = on_test(block, lines, self.board.shared)
+        self.details = [details(line, runs) for line in lines]
+        self.curves = curves(self.board, runs)
+        self.scatter = scatter(self.board)
+        self.courses, self.faults = courses(lines, runs)
+        labels = {line.key: line.row.label for line in lines}
+        self.classes = {**per_class(self.board, runs), "labels": labels}
+        self.pairings = pairings(block, self.board)
+        self.galleries: Sequence[Gallery] = ()
 
     @property
     def verdicts(self) -> list[str]:
         """Sentences of compare on intervals and pairs."""
-        return (
-            []
-            if self.block.sampling is None
-            else sentences_of(self.block.sampling, row_names(self.block))
-        )
+        found = self.block.sampling
+        return [] if found is None else sentences_of(found, self.block.names)
 
     @property
     def notes(self) -> list[str]:
         """Other notes of compare."""
-        return [
-            note for note in (*self.block.notes, *remarks(self.block)) if note not in self.verdicts
-        ]
+        notes = (*self.block.notes, *remarks(self.block))
+        return [note for note in notes if note not in self.verdicts]
 
 
 def page(
@@ -91,9 +72,10 @@ def page(
         "blocks": as_json([section.block for section in sections]),
         "left_out": list(left_out),
     }
+    datasets = list(dict.fromkeys(section.block.setting.dataset for section in sections))
     finished = sorted(run.record.finished for run in runs)
     text = environment.get_template("page.html").render(
-        title=title or _title(sections),
+        title=title or f"Generalized zero-shot learning on {', '.join(datasets)}",
         generator=Markup(GENERATOR),
         policy=_policy(style, script),
         style=Markup(style),
@@ -104,11 +86,11 @@ def page(
         since=finished[0][:10],
         until=finished[-1][:10],
         left_out=left_out,
-        datasets=list(dict.fromkeys(section.block.setting.dataset for section in sections)),
+        datasets=datasets,
         protocols=sorted({line.protocol for section in sections for line in section.board.lines}),
         metrics=METRICS,
         meanings=_meanings(sections),
-        data=embedded({f"b{section.place}": _for_script(section) for section in sections}),
+        data=embedded({f"b{section.place}": section.classes for section in sections}),
     )
     return text, json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -119,31 +101,16 @@ def embedded(value: Any) -> Markup:
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
-def _title(sections: Sequence[Section]) -> str:
-    names = list(dict.fromkeys(section.block.setting.dataset for section in sections))
-    return f"Generalized zero-shot learning on {', '.join(names)}"
-
-
 def _meanings(sections: Sequence[Section]) -> dict[str, str]:
     """Explanations of the page's badges as text, for readers who cannot hover."""
-    marks = [
-        mark for section in sections for line in section.board.lines for mark in line.all_badges
-    ]
-    marks += [
-        mark
-        for section in sections
-        for picked in (section.block.on_test or ())
-        for mark in marks_of(picked.made, section.block.setting)
-    ]
-    return {
-        mark.text: mark.explanation
-        for mark in sorted(marks, key=lambda mark: KINDS.index(mark.kind))
-        if mark.explanation
-    }
-
-
-def _for_script(section: Section) -> dict[str, Any]:
-    return {**section.classes, "labels": {line.key: line.row.label for line in section.board.lines}}
+    marks: list[Badge] = []
+    for section in sections:
+        for line in section.board.lines:
+            marks += line.all_badges
+        for picked in section.block.on_test or ():
+            marks += marks_of(picked.made, section.block.setting)
+    marks.sort(key=lambda mark: KINDS.index(mark.kind))
+    return {mark.text: mark.explanation for mark in marks if mark.explanation}
 
 
 @cache

@@ -9,15 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps values low..high to positions start..end.
-
-    Attributes:
-        low: Lowest value.
-        high: Highest value.
-        start: Position of `low`; may be greater than `end`.
-        end: Position of `high`.
-        log: Whether the scale is logarithmic.
-    """
+    """Maps values low..high to positions start..end, of which either may be the greater one."""
 
     low: float
     high: float
@@ -68,3 +60,8 @@ class Scale:
 
     def _of(self, value: float) -> float:
         return math.log(value) if self.log else value
+
+
+def path(x: Scale, y: Scale, points: Iterable[tuple[float, float]]) -> str:
+    """Points of an SVG polyline."""
+    return " ".join(f"{x.at(a):.1f},{y.at(b):.1f}" for a, b in points)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zslkit.page.board import TableLine
-from zslkit.page.scale import Scale
+from zslkit.page.scale import Scale, path
 from zslkit.runs.folders import LOG, Run
 from zslkit.utils.files import NotPermitted, check_permitted, parse_json, read_small
 
@@ -51,12 +51,8 @@ def courses(lines: Sequence[TableLine], runs: Mapping[str, Run]) -> tuple[list[C
             faults += [fault] if fault else []
             for name, several in {**_validation(entries), **_training(entries)}.items():
                 terms.setdefault(name, []).extend(several)
-        long = {
-            name: drawn
-            for name, several in terms.items()
-            if (drawn := [p for p in several if len(p) > 1])
-        }
-        if long:
+        drawn = {name: [p for p in several if len(p) > 1] for name, several in terms.items()}
+        if long := {name: several for name, several in drawn.items() if several}:
             panels = tuple(_panel(name, several) for name, several in list(long.items())[:PANELS])
             found.append(Course(line, panels, tuple(long)[PANELS:]))
     return found, faults
@@ -101,17 +97,14 @@ def _training(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Points]]:
 def _validation(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Points]]:
     """H on each fold of the last validation, which follows the search."""
     last = max((i for i, entry in enumerate(entries) if entry.get("phase") == "search"), default=-1)
-    folds: dict[Any, dict[int, float]] = {}
+    folds: dict[str, dict[int, float]] = {}
     for entry in entries[last + 1 :]:
         if entry.get("phase") == "validation" and "fold" in entry:
             for name, value in _numbers(entry, set()):
                 if name == "H":
                     folds.setdefault(str(entry["fold"]), {})[int(entry["epoch"])] = value
-    return (
-        {"H on validation, %": [sorted(points.items()) for points in folds.values()]}
-        if folds
-        else {}
-    )
+    found = [sorted(points.items()) for points in folds.values()]
+    return {"H on validation, %": found} if found else {}
 
 
 def _numbers(entry: Mapping[str, Any], without: set[str]) -> Iterator[tuple[str, float]]:
@@ -119,12 +112,8 @@ def _numbers(entry: Mapping[str, Any], without: set[str]) -> Iterator[tuple[str,
     if not isinstance(epoch, int) or isinstance(epoch, bool):
         return
     for name, value in entry.items():
-        if (
-            name not in without
-            and isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and math.isfinite(value)
-        ):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name not in without and number and math.isfinite(value):
             yield name, float(value)
 
 
@@ -133,12 +122,4 @@ def _panel(name: str, several: Sequence[Points]) -> Panel:
     x = Scale(1, max(epoch for points in several for epoch, _ in points), LEFT, WIDTH - RIGHT)
     log = min(values) > 0 and max(values) / min(values) > STEEP
     y = Scale.around(values, HEIGHT - BOTTOM, TOP, log)
-    return Panel(
-        name,
-        x,
-        y,
-        tuple(
-            " ".join(f"{x.at(epoch):.1f},{y.at(value):.1f}" for epoch, value in points)
-            for points in several
-        ),
-    )
+    return Panel(name, x, y, tuple(path(x, y, points) for points in several))

@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zslkit.errors import UserError, ZslkitError
-from zslkit.page.board import board
-from zslkit.page.charts import curves, pairings, per_class, scatter
-from zslkit.page.details import details
 from zslkit.page.gather import Gathered
-from zslkit.page.on_test import on_test
-from zslkit.page.pictures import FOLDER, Album, Gallery, galleries
+from zslkit.page.pictures import FOLDER, Album, Pictures, galleries
 from zslkit.page.render import GENERATOR, Section, page
-from zslkit.page.training import courses
 from zslkit.report.blocks import blocks_of
 from zslkit.report.comparison import Block
 from zslkit.runs.folders import Run
@@ -24,23 +19,6 @@ from zslkit.utils.progress import Reporter, Silent
 
 INDEX, DATA = "index.html", "report.json"
 _PICTURE = re.compile(r"\d{4,}\.jpg")
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Options for pictures.
-
-    Attributes:
-        root: Data root; None for no pictures.
-        errors: Wrongly classified images per row.
-        heat_maps: Images with attention maps per row.
-        device: Device of the model.
-    """
-
-    root: Path | None = None
-    errors: int = 12
-    heat_maps: int = 0
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -115,15 +93,10 @@ def write(
     reporter: Reporter | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
 ) -> Written:
-    """Write the report.
+    """Write the report into the folder `target`.
 
     Args:
-        gathered: The runs.
-        target: Folder of the report.
-        title: Title of the page.
-        pictures: Options for pictures.
         as_papers_do: Include rows as selected on test, apart from all results.
-        reporter: Destination of progress; by default none.
         tell: Called with a sentence for each thing that the page cannot show; the page contains
             them too.
 
@@ -146,9 +119,14 @@ def write(
             album = Album(beside / FOLDER)
             sections, faults = [], list(left_out)
             for place, block in enumerate(blocks):
-                section, found = _section(block, place, runs, pictures, album, reporter)
+                section = Section(place, block, runs)
+                if pictures.root is not None:
+                    section.galleries, missing = galleries(
+                        section.board.lines, runs, pictures, pictures.root, album, reporter
+                    )
+                    section.faults += missing
                 sections.append(section)
-                new = [fault for fault in found if fault not in faults]
+                new = [fault for fault in section.faults if fault not in faults]
                 faults += new
                 for fault in new:
                     tell(fault)
@@ -164,42 +142,3 @@ def write(
     return Written(
         target / INDEX, tuple(blocks), tuple(faults), size, album.count, kept, len(refused)
     )
-
-
-def _section(
-    block: Block,
-    place: int,
-    runs: dict[str, Run],
-    pictures: Pictures,
-    album: Album,
-    reporter: Reporter,
-) -> tuple[Section, list[str]]:
-    lines = board(block, place)
-    trained, faults = courses(lines.lines, runs)
-    shown: list[Gallery] = []
-    if pictures.root is not None:
-        shown, more = galleries(
-            lines.lines,
-            runs,
-            pictures.root,
-            pictures.errors,
-            pictures.heat_maps,
-            album,
-            pictures.device,
-            reporter,
-        )
-        faults += more
-    section = Section(
-        place=place,
-        block=block,
-        board=lines,
-        on_test=on_test(block, lines.lines, lines.shared),
-        details=[details(line, runs) for line in lines.lines],
-        curves=curves(lines, runs),
-        scatter=scatter(lines),
-        courses=trained,
-        classes=per_class(lines, runs),
-        pairings=pairings(block, lines),
-        galleries=shown,
-    )
-    return section, faults

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal, Protocol, cast
+from typing import IO, Any, Literal, Protocol
 
 from zslkit.errors import DataError
-from zslkit.utils.files import permitted
+from zslkit.readers.faults import reading
+from zslkit.utils.printable import reason_of
 
 MOST_MEMBERS = 1_000_000
 # tarfile reads a header's extensions in one piece, whatever length they claim.
@@ -31,14 +32,10 @@ _DAMAGE += (struct.error, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.
 
 @dataclass(frozen=True)
 class Member:
-    """One entry of an archive.
+    """One entry of an archive, with its cleaned path below the root of the archive.
 
-    Args:
-        path: Cleaned path relative to the root of the archive.
-        kind: What the entry is.
-        size: Claimed size in bytes; 0 for a member of a tar archive that is not a file.
-        link: Target of a link, as written in the archive.
-        entry: Entry of `zipfile` or `tarfile`.
+    `size` is the claimed number of bytes, 0 for a member of a tar archive that is not a file;
+    `link` the target of a link as written; `entry` that of `zipfile` or `tarfile`.
     """
 
     path: PurePosixPath
@@ -49,19 +46,15 @@ class Member:
 
 
 class Archive(Protocol):
-    """An open archive."""
+    """An open archive.
 
-    def members(self) -> Iterator[Member]:
-        """Iterate over all members in the order of the archive.
+    `members` raises DataError for a member that is encrypted, a device or a pipe, or whose name
+    leads out of the root; `open` takes members of kind "file".
+    """
 
-        Raises:
-            DataError: A member is encrypted, a device or a pipe, or its name leads out of the root.
-        """
-        ...
+    def members(self) -> Iterator[Member]: ...
 
-    def open(self, member: Member) -> IO[bytes]:
-        """Open the content of a member of kind "file"."""
-        ...
+    def open(self, member: Member) -> IO[bytes]: ...
 
 
 @contextmanager
@@ -79,35 +72,18 @@ def opened(path: Path) -> Iterator[Archive]:
             if kind == "zip":
                 archive: Archive = _Zip(path, stack.enter_context(zipfile.ZipFile(path)))
             else:
-                stream = stack.enter_context(_stream(path, kind))
-                archive = _Tar(path, cast(IO[bytes], _LimitedStream(path, stream)))
+                stream = stack.enter_context(_OPENERS[kind](path, "rb"))
+                archive = _Tar(path, _LimitedStream(path, stream))
         yield archive
 
 
-def _stream(path: Path, kind: str) -> IO[bytes]:
-    if kind == "gz":
-        return cast(IO[bytes], gzip.open(path))
-    if kind == "bz2":
-        return cast(IO[bytes], bz2.open(path))
-    return cast(IO[bytes], lzma.open(path)) if kind == "xz" else path.open("rb")
+_OPENERS: dict[str, Any] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open, "tar": open}
 
 
 def kind_of(path: Path) -> str | None:
-    """Detect the format of a file by its first bytes.
-
-    Returns:
-        "zip", "gz", "bz2", "xz" or "tar"; None for any other file.
-
-    Raises:
-        DataError: The file cannot be read.
-    """
-    try:
-        with permitted(path), path.open("rb") as stream:
-            start = stream.read(_BLOCK)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror}); check the path and its permissions"
-        ) from error
+    """ "zip", "gz", "bz2", "xz" or "tar" by the first bytes of a file; None for any other file."""
+    with reading(path), path.open("rb") as stream:
+        start = stream.read(_BLOCK)
     for magic, kind in (
         (b"PK\x03\x04", "zip"),
         (b"PK\x05\x06", "zip"),
@@ -128,19 +104,19 @@ def damage(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"The archive {path} is damaged or cut off ({reason}); remove it and give the same "
-            "command again"
-        ) from error
+        raise damaged(path, reason_of(error)) from error
+
+
+def damaged(path: Path, reason: str) -> DataError:
+    """Error for an archive that is not whole."""
+    return DataError(
+        f"The archive {path} is damaged or cut off ({reason}); remove it and give the same command "
+        "again"
+    )
 
 
 def clean(path: Path, name: str) -> PurePosixPath:
-    """Convert the name of a member to a path relative to the root of the archive.
-
-    Raises:
-        DataError: The name leads out of the root.
-    """
+    """Path of a member below the root of the archive; raises DataError if its name leads out."""
     parts = name.replace("\\", "/").split("/")
     if (
         name.startswith(("/", "\\"))
@@ -187,7 +163,7 @@ class _Zip:
 
 
 class _Tar:
-    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+    def __init__(self, path: Path, stream: Any) -> None:
         self._path, self._stream = path, stream
         self._file = tarfile.open(fileobj=stream, mode="r:")  # noqa: SIM115 -- its stream is closed by `opened`
 
@@ -237,9 +213,3 @@ class _LimitedStream:
                 "bytes; get it from its maker"
             )
         return self._stream.read(size)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True

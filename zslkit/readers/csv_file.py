@@ -17,15 +17,9 @@ MOST_CELLS = 25_000_000
 
 
 def read_csv(path: Path, what: str) -> list[tuple[int, list[str]]]:
-    """Read a CSV file in UTF-8, with or without a byte-order mark.
+    """Rows with some text of a CSV file in UTF-8: number of the row's last line, stripped cells.
 
-    Args:
-        path: The file.
-        what: What the file should be, for errors: "a table of class attributes".
-
-    Returns:
-        The rows that are not empty: number of the last line of the row, cells without blanks
-        around.
+    `what` says what the file should be, for errors: "a table of class attributes".
 
     Raises:
         DataError: The file is not CSV, has semicolons or tabs for commas, or exceeds the limits.

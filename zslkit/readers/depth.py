@@ -23,26 +23,17 @@ SCALED = "zslkit-scaled"
 _BITS = (8, 10, 12, 14, 16)
 _FULL = (0.0, 65535.0)
 """Range of 16-bit numbers, of which the upper byte is kept."""
-_PHOTOMETRIC, _LEAST, _MOST, _FORMAT, _S_LEAST, _S_MOST, _BITS_TAG = (
-    262,
-    280,
-    281,
-    339,
-    340,
-    341,
-    258,
-)
+_BITS_TAG, _PHOTOMETRIC, _LEAST, _MOST = 258, 262, 280, 281
+_FORMAT, _S_LEAST, _S_MOST = 339, 340, 341
 """Tags of TIFF 6.0."""
 
 Range = tuple[float, float]
 
 
 def to_rgb(image: Image, stream: IO[bytes]) -> Image:
-    """Convert an opened image to upright 8-bit RGB.
+    """Convert an opened, not yet decoded image to upright 8-bit RGB.
 
-    Args:
-        image: Opened and not yet decoded image.
-        stream: File of the image, read again where Pillow drops the lower bytes.
+    `stream` is its file, read again where Pillow drops the lower bytes.
 
     Raises:
         ValueError: Some numbers are not finite.
@@ -52,29 +43,23 @@ def to_rgb(image: Image, stream: IO[bytes]) -> Image:
 
     # Read before the image is decoded: decoding discards some of these facts.
     raw_mode, grey = _raw_mode_16(image), _is_deep_grey(image)
-    stated, invert = (
-        (_stated_range(image, stream), _inverted(image)) if raw_mode or grey else (None, False)
-    )
+    stated = _stated_range(image, stream) if raw_mode or grey else None
+    # 0 may be white; Pillow inverts images of 8 bits only.
+    invert = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
     orientation = image.getexif().get(0x0112)
     if grey:
         return _upright(_scaled(_values(image), stated, invert), orientation)
     if raw_mode:
-        lower = None
         upper = np.asarray(image)
         # From 64 on, all 16 bits are in use and the upper byte is the result.
         if upper[..., :3].max(initial=0) < 64:
             lower = _lower_bytes(image, stream, raw_mode)
-        if lower is not None:
-            upper, lower = (
-                (lower[..., [0]], lower[..., [1]]) if "LA;16" in raw_mode else (upper, lower)
-            )
+            if "LA;16" in raw_mode:
+                upper, lower = lower[..., [0]], lower[..., [1]]
             values = upper[..., :3].astype(np.int64) * 256 + lower[..., :3]
-            return _upright(
-                _scaled(
-                    np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values, stated, False
-                ),
-                orientation,
-            )
+            if values.shape[2] == 1:
+                values = np.repeat(values, 3, axis=2)
+            return _upright(_scaled(values, stated, False), orientation)
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
@@ -108,10 +93,9 @@ def _upright(pixels: tuple[NDArray[np.uint8], str], orientation: Any) -> Image:
 def _scaled(
     values: NDArray[Any], stated: Range | None, invert: bool
 ) -> tuple[NDArray[np.uint8], str]:
-    """Scale numbers to 0 to 255.
+    """Scale numbers of any shape to 0 to 255.
 
     Args:
-        values: Numbers of the image, any shape.
         stated: Black and white as the file states them, None if it does not.
         invert: Whether 0 is white.
 
@@ -131,16 +115,10 @@ def _scaled(
     if stated == _FULL and values.dtype.kind in "iu":
         scaled = (values.astype(np.int64) >> 8).astype(np.uint8)
     else:
-        scaled = (
-            np.rint((values.astype(np.float64) - low) * (255 / max(high - low, 1e-300)))
-            .clip(0, 255)
-            .astype(np.uint8)
-        )
-    how = (
-        ""
-        if stated == _FULL
-        else f"values {least:g} to {most:g}, black {low:g} and white {high:g} {source}"
-    )
+        spread = (values.astype(np.float64) - low) * (255 / max(high - low, 1e-300))
+        scaled = np.rint(spread).clip(0, 255).astype(np.uint8)
+    how = f"values {least:g} to {most:g}, black {low:g} and white {high:g} {source}"
+    how = "" if stated == _FULL else how
     return (255 - scaled if invert else scaled), how
 
 
@@ -155,15 +133,10 @@ def _own_range(values: NDArray[Any], least: float, most: float) -> Range:
 
 def _values(image: Image) -> NDArray[Any]:
     values: NDArray[Any] = np.asarray(image)
-    tags = getattr(image, "tag_v2", None)
-    if (
-        values.dtype == np.int32
-        and tags is not None
-        and tags.get(_BITS_TAG) == (32,)
-        and tags.get(_FORMAT, (1,))[0] == 1
-    ):
-        return values.view(np.uint32)  # Pillow has no mode for unsigned 32-bit integers
-    return values
+    tags = getattr(image, "tag_v2", {})
+    unsigned = tags.get(_BITS_TAG) == (32,) and tags.get(_FORMAT, (1,))[0] == 1
+    # Pillow has no mode for unsigned 32-bit integers.
+    return values.view(np.uint32) if unsigned and values.dtype == np.int32 else values
 
 
 def _stated_range(image: Image, stream: IO[bytes]) -> Range | None:
@@ -191,12 +164,6 @@ def _first(value: Any) -> float:
     return float(value[0] if isinstance(value, tuple) else value)
 
 
-def _inverted(image: Image) -> bool:
-    """Whether 0 is white; Pillow inverts images of 8 bits only."""
-    tags = getattr(image, "tag_v2", None)
-    return tags is not None and tags.get(_PHOTOMETRIC) == 0
-
-
 def _significant_bits(stream: IO[bytes]) -> int:
     """Bits a channel in the sBIT chunk of a PNG; 0 if the chunk is absent or not useful."""
     place = stream.tell()
@@ -218,18 +185,9 @@ def _significant_bits(stream: IO[bytes]) -> int:
 def _raw_mode_16(image: Image) -> str:
     """Raw mode of a colour image with 16 bits a channel (Pillow keeps the upper 8), else ""."""
     args = _decoder_args(image)
-    raw = (
-        args
-        if isinstance(args, str)
-        else args[0]
-        if isinstance(args, (tuple, list)) and args
-        else ""
-    )
-    return (
-        raw
-        if isinstance(raw, str) and ";16" in raw and image.mode in ("RGB", "RGBA", "RGBX")
-        else ""
-    )
+    raw = args[0] if isinstance(args, (tuple, list)) and args else args
+    deep = isinstance(raw, str) and ";16" in raw and image.mode in ("RGB", "RGBA", "RGBX")
+    return str(raw) if deep else ""
 
 
 def _decoder_args(image: Image) -> Any:
@@ -239,15 +197,9 @@ def _decoder_args(image: Image) -> Any:
 
 
 def _lower_bytes(image: Image, stream: IO[bytes], raw: str) -> NDArray[np.uint8]:
-    """Decode the image again with the byte order swapped, to get the lower byte of each number.
+    """Decode the image again with swapped bytes: the lower byte of each number, (H, W, C).
 
-    Args:
-        image: The image.
-        stream: Its file.
-        raw: Its raw mode.
-
-    Returns:
-        (H, W, C) lower bytes; for grey with alpha (H, W, 4), upper bytes before lower bytes.
+    For grey with alpha (raw mode LA;16), the upper bytes precede the lower ones: (H, W, 4).
     """
     from PIL import Image as pil
 

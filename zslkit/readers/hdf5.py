@@ -29,25 +29,15 @@ SILENCE = 300.0
 _LINE = 4096
 
 
-@dataclass(frozen=True)
-class Hdf5Arrays:
-    """Contents of a file.
+@dataclass
+class NamedArrays:
+    """Contents of a file."""
 
-    Args:
-        small: Small datasets by name.
-        name: Name of the large dataset, "" if there is none.
-        large: The large dataset, as a stream that can be read once.
-        texts: Lists of names, by dataset.
-        others: Names of everything else in the file; groups end in "/".
-        sealed: Requested lists of names that hold objects instead of texts.
-    """
-
-    small: dict[str, NDArray[Any]] = field(default_factory=dict)
-    name: str = ""
-    large: Stream | None = None
-    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    others: tuple[str, ...] = ()
-    sealed: tuple[str, ...] = ()
+    small: dict[str, NDArray[Any]] = field(default_factory=dict)  # Small datasets by name
+    large: Stream | None = None  # The large dataset, as a stream that can be read once
+    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # Lists of names, by dataset
+    others: tuple[str, ...] = ()  # Names of everything else in the file; groups end in "/"
+    sealed: tuple[str, ...] = ()  # Requested lists of names that hold objects instead of texts
 
 
 @contextmanager
@@ -57,43 +47,27 @@ def open_hdf5(
     large: Sequence[str],
     silence: float = SILENCE,
     texts: Sequence[str] = (),
-) -> Iterator[Hdf5Arrays]:
+) -> Iterator[NamedArrays]:
     """Open the requested datasets of a file; missing ones are skipped.
 
-    A name may stand in both `small` and `texts`: the content of the dataset decides. A dataset that
-    only `texts` names and that holds no texts counts as not requested.
-
-    Args:
-        path: HDF5 file.
-        small: Names of datasets of numbers to read whole.
-        large: Names of datasets of numbers; the first that exists is streamed.
-        silence: Seconds without data after which the reading process is killed.
-        texts: Names of datasets of texts.
+    The first dataset of `large` that exists is streamed; those of `small` (numbers) and `texts` are
+    read whole. The content of a dataset named in both decides; one that only `texts` names and that
+    holds no texts counts as not requested. A process silent for `silence` seconds is killed.
 
     Raises:
         DataError: Names the file that is damaged, links to other files, or holds no plain numbers
             where numbers are requested.
     """
-    command = [
-        sys.executable,
-        "-P",
-        str(Path(__file__).with_name("hdf5_child.py")),
-        str(path),
-        json.dumps(list(small)),
-    ]
-    # "::" is not a folder: HDF5 must not load filter plugins that the environment names.
-    environment = {
-        **os.environ,
+    command = [sys.executable, "-P", str(Path(__file__).with_name("hdf5_child.py")), str(path)]
+    environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
-        "HDF5_PLUGIN_PATH": "::",
-    }
-    environment |= {
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "HDF5_PLUGIN_PATH": "::",  # no folder: HDF5 loads filter plugins that the variable names
         "HDF5_USE_FILE_LOCKING": "FALSE",
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
     }
     process = subprocess.Popen(
-        [*command, json.dumps(list(large)), json.dumps(list(texts))],
+        [*command, *(json.dumps(list(names)) for names in (small, large, texts))],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -103,48 +77,34 @@ def open_hdf5(
         yield _Reader(path, process, silence).arrays()
     finally:
         process.kill()
-        process.wait()
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.close()
-        process.stdout.close()
+        process.communicate()  # closes the pipes
 
 
 class _Reader:
     def __init__(self, path: Path, process: subprocess.Popen[bytes], silence: float) -> None:
         self._path, self._process, self._silence = path, process, silence
+        self._pipe: Any = process.stdout
 
-    def arrays(self) -> Hdf5Arrays:
-        small: dict[str, NDArray[Any]] = {}
-        texts: dict[str, tuple[str, ...]] = {}
-        others: tuple[str, ...] = ()
-        sealed: tuple[str, ...] = ()
-        while True:
-            facts = self._facts()
-            if facts.get("end"):
-                return Hdf5Arrays(small, texts=texts, others=others, sealed=sealed)
+    def arrays(self) -> NamedArrays:
+        found = NamedArrays()
+        while not (facts := self._facts()).get("end"):
             if "others" in facts:
-                others = self._names(facts["others"])
-                continue
-            if "sealed" in facts:
-                sealed = self._names(facts["sealed"])
-                continue
-            if "texts" in facts:
-                texts[str(facts["name"])] = self._names(facts["texts"])
-                continue
-            name, shape, dtype = str(facts["name"]), tuple(facts["shape"]), np.dtype(facts["dtype"])
-            nbytes = math.prod(shape) * dtype.itemsize
-            if not numeric(dtype) or (nbytes > SMALL and not facts.get("stream")):
-                raise self._broken()
-            if facts.get("stream"):
-                return Hdf5Arrays(
-                    small,
-                    name,
-                    Stream(shape, dtype, partial(self._blocks, shape, dtype)),
-                    texts,
-                    others,
-                    sealed,
-                )
-            small[name] = np.frombuffer(self._read(nbytes), dtype).reshape(shape)
+                found.others = self._names(facts["others"])
+            elif "sealed" in facts:
+                found.sealed = self._names(facts["sealed"])
+            elif "texts" in facts:
+                found.texts[str(facts["name"])] = self._names(facts["texts"])
+            else:
+                name, shape = str(facts["name"]), tuple(facts["shape"])
+                dtype, streams = np.dtype(facts["dtype"]), bool(facts.get("stream"))
+                nbytes = math.prod(shape) * dtype.itemsize
+                if not numeric(dtype) or (nbytes > SMALL and not streams):
+                    raise self._broken()
+                if streams:
+                    found.large = Stream(shape, dtype, partial(self._blocks, shape, dtype))
+                    break
+                found.small[name] = np.frombuffer(self._read(nbytes), dtype).reshape(shape)
+        return found
 
     def _names(self, nbytes: Any) -> tuple[str, ...]:
         """Read a list of texts, stored as `nbytes` bytes of JSON."""
@@ -168,12 +128,8 @@ class _Reader:
     def _read(self, count: int) -> bytearray:
         data = bytearray(count)
         view, done = memoryview(data), 0
-        assert self._process.stdout is not None
         with self._watched():
-            while done < count:
-                got = self._process.stdout.readinto(view[done : done + (1 << 22)])  # type: ignore[attr-defined]
-                if not got:
-                    break
+            while done < count and (got := self._pipe.readinto(view[done : done + (1 << 22)])):
                 done += got
         if done < count:
             # The child may report a fault in the middle of the numbers, where it found it.
@@ -181,9 +137,8 @@ class _Reader:
         return data
 
     def _facts(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
         with self._watched():
-            line = self._process.stdout.readline(_LINE)
+            line = self._pipe.readline(_LINE)
         try:
             facts: dict[str, Any] = json.loads(line)
         except ValueError:

@@ -16,6 +16,7 @@ This module does not import zslkit.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -24,6 +25,9 @@ import signal
 import sys
 import threading
 from typing import Any
+
+import h5py
+import numpy as np
 
 MEMORY = 1 << 30
 """Memory limit of this process in bytes."""
@@ -44,34 +48,22 @@ def main(path: str, small: list[str], large: list[str], texts: list[str]) -> Non
     _end_with_parent()
     out = sys.stdout.buffer
     try:
-        import h5py
-
         with h5py.File(path, "r") as file:
             size = os.path.getsize(path)
-            lists = {
-                name: list_ for name in texts if (list_ := _texts(h5py, file, name)) is not None
-            }
-            sealed = [
-                name for name in texts if name not in lists and _holds_objects(h5py, file, name)
-            ]
-            asked = [name for name in [*small, *large] if name not in lists]
+            lists = {name: list_ for name in texts if (list_ := _texts(file, name)) is not None}
+            sealed = [name for name in texts if name not in lists and _holds_objects(file, name)]
             found = {
                 name: dataset
-                for name in asked
-                if (dataset := _dataset(h5py, file, name, size)) is not None
+                for name in [*small, *large]
+                if name not in lists and (dataset := _dataset(file, name, size)) is not None
             }
             chosen = next((name for name in large if name in found), None)
-            read = {*lists, *small, *([] if chosen is None else [chosen])}
+            read = {*lists, *small, chosen}
             others = [name for name in itertools.islice(file, MOST_NAMES) if name not in read]
-            _list(
-                out,
-                [name + "/" * _is_group(h5py, file, name) for name in others],
-                name=None,
-                of="others",
-            )
-            _list(out, sealed, name=None, of="sealed")
+            _list(out, "others", [name + "/" * _is_group(file, name) for name in others])
+            _list(out, "sealed", sealed)
             for name, list_ in lists.items():
-                _list(out, list_, name=name, of="texts")
+                _list(out, "texts", list_, name=name)
             for name in small:
                 if name in found:
                     array = _small(name, found[name])
@@ -100,12 +92,9 @@ def _limit() -> None:
     for limit in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
         most = MEMORY if limit == resource.RLIMIT_DATA else 16 * MEMORY
         hard = resource.getrlimit(limit)[1]
-        try:
-            resource.setrlimit(
-                limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
-            )
-        except (ValueError, OSError):  # the system does not support this limit
-            continue
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with contextlib.suppress(ValueError, OSError):  # the system does not support this limit
+            resource.setrlimit(limit, (most, hard))
 
 
 def _end_with_parent() -> None:
@@ -127,14 +116,8 @@ def _write(out: Any, **facts: Any) -> None:
     out.flush()
 
 
-def _dataset(h5py: Any, file: Any, name: str, size: int) -> Any:
-    """Get the dataset `name`, None if it does not exist.
-
-    Args:
-        h5py: The module.
-        file: Open file.
-        name: Name of the dataset.
-        size: Size of the file in bytes.
+def _dataset(file: Any, name: str, size: int) -> Any:
+    """Get the dataset `name` of a file of `size` bytes, None if it does not exist.
 
     Raises:
         Refused: It is a link, is stored in other files, holds anything but plain numbers, or claims
@@ -154,31 +137,19 @@ def _dataset(h5py: Any, file: Any, name: str, size: int) -> Any:
         raise Refused(f"{name} is a {type(dataset).__name__.lower()} and no dataset")
     if dataset.is_virtual or dataset.external:
         raise Refused(f"{name} is kept in other files; copy the numbers into this one")
-    if (
-        dataset.shape is None
-        or dataset.dtype.kind not in "biuf"
-        or dataset.dtype.itemsize > 8
-        or dataset.dtype.subdtype is not None
-    ):
-        what = (
-            "objects or texts of any length"
-            if dataset.dtype.kind == "O"
-            else f"{dataset.dtype}"[:60]
-        )
+    dtype = dataset.dtype
+    plain = dtype.kind in "biuf" and dtype.itemsize <= 8 and dtype.subdtype is None
+    if dataset.shape is None or not plain:
+        what = "objects or texts of any length" if dtype.kind == "O" else f"{dtype}"[:60]
         raise Refused(f"{name} holds {what}, and plain numbers are needed")
-    nbytes, stored = (
-        math.prod(dataset.shape) * dataset.dtype.itemsize,
-        min(dataset.id.get_storage_size(), size),
-    )
+    nbytes = math.prod(dataset.shape) * dtype.itemsize
+    stored = min(dataset.id.get_storage_size(), size)
     if nbytes > BOMB_FLOOR and nbytes > BOMB_RATIO * stored:
         raise Refused(
             f"{name} claims {nbytes / 1e6:,.0f} MB and the file holds {stored / 1e6:,.3g} MB of "
             "it; no features shrink that much"
         )
-    if (
-        dataset.chunks is not None
-        and math.prod(dataset.chunks) * dataset.dtype.itemsize > LARGEST_CHUNK
-    ):
+    if math.prod(dataset.chunks or (0,)) * dtype.itemsize > LARGEST_CHUNK:
         raise Refused(
             f"{name} is kept in chunks over {LARGEST_CHUNK / 1e6:.0f} MB; write it again with "
             "smaller ones"
@@ -186,34 +157,23 @@ def _dataset(h5py: Any, file: Any, name: str, size: int) -> Any:
     return dataset
 
 
-def _list(out: Any, texts: list[str], name: str | None, of: str) -> None:
+def _list(out: Any, of: str, texts: list[str], **facts: str) -> None:
     """Write a frame with a list of texts under the key `of`."""
     raw = json.dumps([text.encode("utf-8", "replace").decode() for text in texts]).encode()
-    _write(out, **({} if name is None else {"name": name}), **{of: len(raw)})
+    _write(out, **facts, **{of: len(raw)})
     out.write(raw)
 
 
-def _texts(h5py: Any, file: Any, name: str) -> list[str] | None:
-    """Read the texts of the dataset `name`.
+def _linked(file: Any, name: str) -> bool:
+    return isinstance(file.get(name, getlink=True), h5py.HardLink)
 
-    Returns:
-        The texts; None if the file has no such dataset or it holds anything else.
 
-    Raises:
-        Refused: There are too many bytes of texts for names.
-    """
-    link = file.get(name, getlink=True)
-    if not isinstance(link, h5py.HardLink):
+def _texts(file: Any, name: str) -> list[str] | None:
+    """Texts of the dataset `name`, None if there is none; raises Refused if they are too many."""
+    dataset = file[name] if _linked(file, name) else None
+    if not isinstance(dataset, h5py.Dataset) or not dataset.shape:
         return None
-    dataset = file[name]
-    if (
-        not isinstance(dataset, h5py.Dataset)
-        or dataset.is_virtual
-        or dataset.external
-        or not dataset.shape
-    ):
-        return None
-    if h5py.check_string_dtype(dataset.dtype) is None:
+    if dataset.is_virtual or dataset.external or h5py.check_string_dtype(dataset.dtype) is None:
         return None
     count = math.prod(dataset.shape)
     if count * max(1, dataset.dtype.itemsize) > TEXTS:
@@ -228,16 +188,13 @@ def _texts(h5py: Any, file: Any, name: str) -> list[str] | None:
     return found
 
 
-def _is_group(h5py: Any, file: Any, name: str) -> bool:
-    return (
-        isinstance(file.get(name, getlink=True), h5py.HardLink)
-        and file.get(name, getclass=True) is h5py.Group
-    )
+def _is_group(file: Any, name: str) -> bool:
+    return _linked(file, name) and file.get(name, getclass=True) is h5py.Group
 
 
-def _holds_objects(h5py: Any, file: Any, name: str) -> bool:
+def _holds_objects(file: Any, name: str) -> bool:
     """Whether a dataset holds object references, as MATLAB 7.3 writes for a cell array."""
-    item = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    item = file[name] if _linked(file, name) else None
     return isinstance(item, h5py.Dataset) and item.dtype.kind == "O"
 
 
@@ -249,8 +206,6 @@ def _small(name: str, dataset: Any) -> Any:
 
 
 def _stream(out: Any, name: str, dataset: Any) -> None:
-    import numpy as np
-
     dtype = np.dtype(dataset.dtype).newbyteorder("<")
     _write(out, name=name, shape=dataset.shape, dtype=dtype.str, stream=True)
     if not dataset.shape:
@@ -258,13 +213,9 @@ def _stream(out: Any, name: str, dataset: Any) -> None:
     row = math.prod(dataset.shape[1:]) * dtype.itemsize
     chunk = dataset.chunks[0] if dataset.chunks else 1
     # Blocks of whole chunks decompress each chunk once; larger chunks are decompressed repeatedly.
-    rows = (
-        max(1, BLOCK // max(1, row) // chunk * chunk)
-        if chunk * row <= BLOCK
-        else chunk
-        if chunk * row <= LARGEST_CHUNK
-        else 1
-    )
+    rows = chunk if chunk * row <= LARGEST_CHUNK else 1
+    if chunk * row <= BLOCK:
+        rows = max(1, BLOCK // max(1, row) // chunk * chunk)
     for start in range(0, dataset.shape[0], rows):
         block = np.ascontiguousarray(dataset[start : start + rows], dtype=dtype)
         out.write(block.data.cast("B") if block.size else b"")

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from zslkit.errors import DataError, UserError
 from zslkit.readers.depth import SCALED, is_deep, to_rgb
 from zslkit.utils.files import need_plain, not_permitted
+from zslkit.utils.printable import reason_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,11 +68,7 @@ def _readable(kind: str) -> bool:
 def read_image(file: Path) -> Image:
     """Read an image as RGB, turned upright by its EXIF orientation.
 
-    Args:
-        file: Image file.
-
-    Returns:
-        The image; `info[SCALED]` says how grey of more than 8 bits was scaled.
+    `info[SCALED]` of the image says how grey of more than 8 bits was scaled.
 
     Raises:
         DataError: Names the file that is empty, damaged, not an image, or too large.
@@ -108,8 +105,7 @@ def read_photo(photo: Photo) -> Image:
             return to_rgb(photo.copy(), io.BytesIO())  # type: ignore[union-attr]
         except Exception as error:  # Pillow decodes now, and the file behind may be damaged
             raise DataError(
-                f"The image {photo_name(photo)} cannot be read "
-                f"({' '.join(str(error).split()) or type(error).__name__}); open another"
+                f"The image {photo_name(photo)} cannot be read ({reason_of(error)}); open another"
             ) from error
     if not isinstance(photo, (str, os.PathLike)):
         raise UserError(
@@ -134,9 +130,7 @@ def photo_name(photo: Photo) -> str:
 def scaling(file: Path, content: bytes) -> str:
     """How the numbers of an image were scaled to 8 bits, "" where scaling is trivial.
 
-    Args:
-        file: Image file.
-        content: Its bytes.
+    `content` is the content of the file.
     """
     if not _may_be_deep(content):
         return ""
@@ -233,7 +227,7 @@ def _reason(file: Path, error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if not isinstance(error, (UnidentifiedImageError, SyntaxError)):
-        return " ".join(str(error).split()) or type(error).__name__
+        return reason_of(error)
     with file.open("rb") as stream:
         head = stream.read(12)
     if not head:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
+from zslkit.readers.faults import reading
 from zslkit.readers.image_file import SUFFIXES as SUFFIXES
 from zslkit.readers.image_file import read_image as read_image
 from zslkit.readers.image_file import scaling
-from zslkit.utils.files import not_permitted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -89,8 +89,7 @@ class FileImages:
         return real
 
     def open(self, index: int) -> Image:
-        file = self.file(index)
-        return read_image(file)
+        return read_image(self.file(index))
 
     def leaving_out(self, index: Iterable[int]) -> FileImages:
         """Copy in which the images at `index` keep their indices but are never read."""
@@ -133,14 +132,8 @@ class FileImages:
         if index in self.left_out:
             return b""
         file = self.file(index)
-        try:
+        with reading(file, f"The image {file}", "its permissions"):
             return file.read_bytes()
-        except PermissionError as error:
-            raise not_permitted(file) from error
-        except OSError as error:
-            raise DataError(
-                f"The image {file} cannot be read ({error.strerror}); check its permissions"
-            ) from error
 
     def _stat(self, index: int) -> bytes:
         if index in self.left_out:

@@ -10,41 +10,30 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError
-from zslkit.readers.mat5_bytes import Bytes, Damaged, InflatedBytes, PlainBytes
+from zslkit.readers.faults import reading
+from zslkit.readers.mat5_bytes import Bytes, Damaged, InflatedBytes
 from zslkit.readers.stream import SMALL, Stream, refuse_bomb, rows_per_block
-from zslkit.utils.files import not_permitted
 
 _MATRIX, _COMPRESSED, _FLAGS, _DIMS, _NAME = 14, 15, 6, 5, 1
 _NUMBERS = {
-    1: "i1",
-    2: "u1",
-    3: "i2",
-    4: "u2",
-    5: "i4",
-    6: "u4",
-    7: "f4",
-    9: "f8",
-    12: "i8",
-    13: "u8",
-}
-_CELL, _STRUCT, _CHAR, _SPARSE, _NUMERIC, _FUNCTION, _OPAQUE = 1, 2, 4, 5, range(6, 16), 16, 17
+    1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
+}  # fmt: skip
+_CELL, _STRUCT, _CHAR, _SPARSE, _NUMERIC, _OPAQUE = 1, 2, 4, 5, range(6, 16), 17
 _COMPLEX = 0
 """Class given here to complex numbers, so that they do not count as numeric."""
 _DEEPEST = 4
 """Nested cells around one text; some files wrap a text once or twice."""
 _LONGEST_TEXT = 1 << 16
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,30 +62,22 @@ _AS_TEXTS = {
 
 
 class MatFile:
-    """Variables of a file by name.
+    """Variables of a file by name, read on request, so that unused ones may be of any class.
 
-    Values are read on request, so unused variables may be of any class.
+    `again` is the advice that ends every error about a damaged file.
+
+    Raises:
+        DataError: Names the file that is not a whole MATLAB file of version 5 to 7.
     """
 
     def __init__(self, path: Path, again: str = "save it again with -v7") -> None:
-        """Index the variables.
-
-        Args:
-            path: The file.
-            again: Advice that ends every error about a damaged file.
-
-        Raises:
-            DataError: Names the file that is not a whole MATLAB file of version 5 to 7.
-        """
         self.path, self.again = path, again
         self._order = "<"
-        self.variables: dict[str, _Variable] = self._guarded(self._index)
+        with self._guarded():
+            self.variables: dict[str, _Variable] = self._index()
 
     def __contains__(self, name: str) -> bool:
         return name in self.variables
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self.variables[name].shape
 
     def is_numeric(self, name: str) -> bool:
         """Whether the variable is an array of real numbers."""
@@ -107,10 +88,7 @@ class MatFile:
         return self.variables[name].kind in (_CELL, _CHAR)
 
     def columns(self, name: str) -> Stream:
-        """Stream a table of numbers (A, N) by its columns, which are contiguous in the file.
-
-        Returns:
-            A stream of shape (N, A).
+        """Stream a table of numbers (A, N) as (N, A): its columns are contiguous in the file.
 
         Raises:
             DataError: The variable is not a table of real numbers, or claims far more bytes than
@@ -125,7 +103,8 @@ class MatFile:
                 "axes; save it with two"
             )
         width, count = variable.shape
-        dtype, _ = self._guarded(lambda: self._with(variable, self._numbers_head))
+        with self._reading(variable) as source:
+            dtype, _ = self._numbers_head(source)
         refuse_bomb(self.path, name, math.prod(variable.shape) * dtype.itemsize, variable.size)
         return Stream(
             (count, width), dtype.newbyteorder("="), lambda: self._blocks(variable, count, width)
@@ -139,43 +118,37 @@ class MatFile:
                 attributes.
         """
         stream = self.columns(name)
-        if stream.nbytes > SMALL:
-            raise DataError(
-                f"{self.path}: {name} takes {stream.nbytes / 1e6:,.0f} MB, too much for what it "
-                "should be; is it another variable?"
-            )
+        self._refuse_large(name, stream.nbytes, "what it should be")
         return stream.whole().T
 
     def texts(self, name: str) -> list[str]:
-        """Read the texts of a cell array, or the rows of a character matrix.
-
-        Blanks at both ends are removed.
+        """Read the texts of a cell array, or the rows of a character matrix, without outer blanks.
 
         Raises:
             DataError: Names the variable that is not a list of texts.
         """
         variable = self.variables[name]
+        size = math.prod(variable.shape)
         if variable.kind == _CHAR and len(variable.shape) == 2:
-            if (size := math.prod(variable.shape)) > SMALL:
-                raise DataError(
-                    f"{self.path}: {name} takes {size / 1e6:,.0f} MB, too much for names; is it "
-                    "another variable?"
-                )
+            self._refuse_large(name, size, "names")
             refuse_bomb(self.path, name, size, variable.size)
-            return self._guarded(
-                lambda: self._with(variable, lambda source: self._rows_of_text(source, name))
-            )
+            with self._reading(variable) as source:
+                return self._rows_of_text(source, name)
         if variable.kind != _CELL:
             raise self._wrong_class(name, "no list of texts", _AS_TEXTS)
-        refuse_bomb(self.path, name, 8 * math.prod(variable.shape), variable.size)
-
-        def read(source: Bytes) -> list[str]:
+        refuse_bomb(self.path, name, 8 * size, variable.size)
+        with self._reading(variable) as source:
             self._head(source)
-            found = [self._text(source, name, i, 0) for i in range(math.prod(variable.shape))]
+            found = [self._text(source, name, i, 0) for i in range(size)]
             source.finish()
-            return found
+        return found
 
-        return self._guarded(lambda: self._with(variable, read))
+    def _refuse_large(self, name: str, nbytes: int, what: str) -> None:
+        if nbytes > SMALL:
+            raise DataError(
+                f"{self.path}: {name} takes {nbytes / 1e6:,.0f} MB, too much for {what}; is it "
+                "another variable?"
+            )
 
     def _wrong_class(
         self, name: str, lacks: str, kinds: Mapping[int, tuple[str, str]]
@@ -186,35 +159,21 @@ class MatFile:
             f"{self.path}: {name} is {what} and {lacks}; save {instead.format(name)} there"
         )
 
-    def _guarded(self, act: Callable[[], T]) -> T:
-        """Run `act` and turn its errors into DataError."""
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Turn errors of the block into DataError."""
         try:
-            return act()
-        except PermissionError as error:
-            raise not_permitted(self.path) from error
-        except OSError as error:
-            raise DataError(
-                f"{self.path} cannot be read ({error.strerror or error}); check the path and its "
-                "permissions"
-            ) from error
+            with reading(self.path):
+                yield
         except Damaged as error:
             raise DataError(
                 f"{self.path} is no whole MATLAB file ({error}); {self.again}"
             ) from error
 
-    def _with(self, variable: _Variable, act: Callable[[Bytes], T]) -> T:
-        with self._source(variable) as source:
-            return act(source)
-
     @contextmanager
-    def _source(self, variable: _Variable) -> Iterator[Bytes]:
-        with self.path.open("rb") as file:
-            file.seek(variable.offset)
-            yield (
-                InflatedBytes(file, variable.size)
-                if variable.compressed
-                else PlainBytes(file, variable.size)
-            )
+    def _reading(self, variable: _Variable) -> Iterator[Bytes]:
+        with self._guarded(), self.path.open("rb") as file:
+            yield _bytes(file, variable.offset, variable.size, variable.compressed)
 
     def _index(self) -> dict[str, _Variable]:
         found: dict[str, _Variable] = {}
@@ -223,29 +182,22 @@ class MatFile:
             self._order = self._file_header(file.read(128))
             position = 128
             while position < length:
-                file.seek(position)
-                kind, size = struct.unpack(
-                    self._order + "II", PlainBytes(file, length - position).read(8)
-                )
-                position += 8
+                tag = _bytes(file, position, length - position, False).read(8)
+                kind, size = struct.unpack(self._order + "II", tag)
+                start = position + 8
                 if kind not in (_MATRIX, _COMPRESSED):
                     raise Damaged(f"there is a tag {kind} where a variable should be")
-                if size > length - position:
+                if size > length - start:
                     raise Damaged("a variable is cut off")
-                compressed = kind == _COMPRESSED
-                start = file.tell()
-                source = InflatedBytes(file, size) if compressed else PlainBytes(file, size + 8)
-                if not compressed:  # include the tag, as the data of a compressed variable do
-                    start -= 8
-                    file.seek(start)
                 if size:
-                    name, matrix_kind, shape = self._head(source)
+                    # Plain data include their tag, as the data of a compressed variable do.
+                    plain = kind == _MATRIX
+                    span = (position, size + 8, False) if plain else (start, size, True)
+                    name, matrix_kind, shape = self._head(_bytes(file, *span))
                     if name in found and name:  # MATLAB stores parts of objects without a name
                         raise Damaged(f"the variable {name!r} stands twice")
-                    found[name] = _Variable(
-                        start, size + (0 if compressed else 8), compressed, matrix_kind, shape
-                    )
-                position += size
+                    found[name] = _Variable(*span, matrix_kind, shape)
+                position = start + size
         return found
 
     def _file_header(self, header: bytes) -> str:
@@ -277,10 +229,7 @@ class MatFile:
                 f"there is an element of type {kind} and {size} bytes where one of type {wanted} "
                 "should be"
             )
-        if data is None:
-            data = source.read(size)
-            source.read(-size % 8)
-        return data
+        return _padded(source, size) if data is None else data
 
     def _head(self, source: Bytes) -> tuple[str, int, tuple[int, ...]]:
         """Name, class and shape of a variable.
@@ -309,11 +258,8 @@ class MatFile:
         shape = struct.unpack(f"{self._order}{len(dims) // 4}i", dims)
         if min(shape) < 0:
             raise Damaged("a variable has a negative size")
-        return (
-            name.decode("latin-1"),
-            _COMPLEX if word & 0x800 and kind in _NUMERIC else kind,
-            shape,
-        )
+        kind = _COMPLEX if word & 0x800 and kind in _NUMERIC else kind
+        return name.decode("latin-1"), kind, shape
 
     def _numbers_head(self, source: Bytes) -> tuple[np.dtype[Any], bytes | None]:
         """Type in which the numbers are stored, and their bytes if they are packed into the tag.
@@ -330,27 +276,19 @@ class MatFile:
         return dtype, data
 
     def _blocks(self, variable: _Variable, count: int, width: int) -> Iterator[NDArray[Any]]:
-        with self._source(variable) as source:
-            dtype, data = self._guarded(lambda: self._numbers_head(source))
+        with self._reading(variable) as source:
+            dtype, data = self._numbers_head(source)
+            native = dtype.newbyteorder("=")
             if data is not None:
-                yield (
-                    np.frombuffer(data, dtype).reshape(count, width).astype(dtype.newbyteorder("="))
-                )
+                yield np.frombuffer(data, dtype).reshape(count, width).astype(native)
                 return
             step = rows_per_block((count, width), dtype.itemsize)
             for start in range(0, count, step):
                 rows = min(step, count - start)
-                raw = self._guarded(lambda rows=rows: source.read(rows * width * dtype.itemsize))  # type: ignore[misc]
-                yield (
-                    np.frombuffer(raw, dtype)
-                    .reshape(rows, width)
-                    .astype(dtype.newbyteorder("="), copy=False)
-                )
-            self._guarded(lambda: self._end(source, count * width * dtype.itemsize))
-
-    def _end(self, source: Bytes, size: int) -> None:
-        source.read(-size % 8)
-        source.finish()
+                raw = source.read(rows * width * dtype.itemsize)
+                yield np.frombuffer(raw, dtype).reshape(rows, width).astype(native, copy=False)
+            source.read(-(count * width * dtype.itemsize) % 8)
+            source.finish()
 
     def _text(self, source: Bytes, name: str, index: int, depth: int) -> str:
         fault = DataError(
@@ -372,11 +310,8 @@ class MatFile:
         _, _, (count, width) = self._head(source)
         text = self._characters(source, 4 * count * width)
         source.finish()
-        rows = (
-            []
-            if text is None or len(text) != count * width
-            else [text[k::count].strip() for k in range(count)]
-        )
+        whole = text is not None and len(text) == count * width
+        rows = [text[k::count].strip() for k in range(count)] if text and whole else []
         if not rows or "" in rows:
             raise DataError(
                 f"{self.path}: {name} has a row of characters that is no text; save cellstr({name})"
@@ -388,18 +323,25 @@ class MatFile:
         kind, size, data = self._tag(source)
         if size > most:
             raise Damaged("a text is longer than any name")
-        if data is None:
-            data = source.read(size)
-            source.read(-size % 8)
-        codes = {1: "latin-1", 2: "latin-1", 16: "utf-8", 4: self._utf16, 17: self._utf16}
+        data = _padded(source, size) if data is None else data
+        utf16 = "utf-16-le" if self._order == "<" else "utf-16-be"
+        codes = {1: "latin-1", 2: "latin-1", 16: "utf-8", 4: utf16, 17: utf16}
         try:
             return data.decode(codes[kind])
         except (KeyError, UnicodeDecodeError):
             return None
 
-    @property
-    def _utf16(self) -> str:
-        return "utf-16-le" if self._order == "<" else "utf-16-be"
+
+def _bytes(file: BinaryIO, offset: int, size: int, compressed: bool) -> Bytes:
+    file.seek(offset)
+    return InflatedBytes(file, size) if compressed else Bytes(file, size)
+
+
+def _padded(source: Bytes, size: int) -> bytes:
+    """Data of an element, which is filled up to a multiple of eight bytes."""
+    data = source.read(size)
+    source.read(-size % 8)
+    return data
 
 
 def _is_version_4(header: bytes) -> bool:
@@ -407,18 +349,12 @@ def _is_version_4(header: bytes) -> bool:
 
     Its fields: type, rows, columns, whether complex, length of the first name, and the name.
     """
-    if len(header) < 21:
+    if len(header) < 21 or not header[20:21].isalpha():
         return False
     for order in "<>":
         kind, rows, columns, imaginary, length = struct.unpack(order + "5i", header[:20])
-        thousands, rest = divmod(kind, 1000)
-        if not (0 <= thousands <= 4 and rest < 100 and rest // 10 <= 5 and rest % 10 <= 2):
-            continue
-        if (
-            min(rows, columns) >= 0
-            and imaginary in (0, 1)
-            and 1 < length <= 64
-            and header[20:21].isalpha()
-        ):
+        machine, rest = divmod(kind, 1000)
+        known = 0 <= machine <= 4 and rest // 10 <= 5 and rest % 10 <= 2
+        if known and min(rows, columns) >= 0 and imaginary in (0, 1) and 1 < length <= 64:
             return True
     return False

@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import zlib
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 
 class Damaged(Exception):
     """Why the file is not a whole MATLAB file."""
 
 
-class Bytes(Protocol):
-    """Sequential reader of the bytes of a variable."""
-
-    def read(self, count: int) -> bytes:
-        """Read exactly `count` bytes.
-
-        Raises:
-            Damaged: Fewer bytes are left.
-        """
-        ...
-
-    def finish(self) -> None:
-        """Check the end of the data.
-
-        Raises:
-            Damaged: The data do not end where they should.
-        """
-        ...
-
-
-class PlainBytes:
+class Bytes:
     """The next `left` bytes of a file."""
 
     def __init__(self, file: BinaryIO, left: int) -> None:
         self._file, self._left = file, left
 
     def read(self, count: int) -> bytes:
+        """Read exactly `count` bytes; raises Damaged if fewer are left."""
         data = self._file.read(count) if count <= self._left else b""
         if len(data) != count:
             raise Damaged("a variable is cut off")
@@ -44,14 +25,14 @@ class PlainBytes:
         return data
 
     def finish(self) -> None:
-        pass
+        """Check that the data end here; a plain variable may hold more."""
 
 
-class InflatedBytes:
+class InflatedBytes(Bytes):
     """Decompressed bytes of a zlib stream of `left` bytes, decompressed as they are requested."""
 
     def __init__(self, file: BinaryIO, left: int) -> None:
-        self._file, self._left = file, left
+        super().__init__(file, left)
         self._zlib = zlib.decompressobj()
 
     def read(self, count: int) -> bytes:
@@ -79,7 +60,7 @@ class InflatedBytes:
         return b""
 
     def finish(self) -> None:
-        """Read on to the checksum at the end of the stream."""
+        """Read on to the checksum at the end of the stream; raises Damaged if it is not there."""
         if self._more(64) and self._more(64):
             raise Damaged("a compressed variable holds more than it says")
         if not self._zlib.eof:

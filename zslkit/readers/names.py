@@ -50,15 +50,9 @@ def clash(names: Iterable[str], key: Callable[[str], str] = same_name) -> tuple[
 def match(
     names: Iterable[str], among: Iterable[str], key: Callable[[str], str] = same_name
 ) -> dict[str, str]:
-    """Join two lists of names; all joins by name use this function.
+    """Join two lists of names: name -> the name in `among` with the same key.
 
-    Args:
-        names: Names to look up.
-        among: Names to find.
-        key: Names with the same key are the same name.
-
-    Returns:
-        Name -> the same name in `among`. A key shared by several names of one list is left out.
+    All joins by name use this function. A key shared by several names of one list is left out.
     """
     left, right = _by_key(names, key), _by_key(among, key)
     return {
@@ -86,23 +80,17 @@ def shown(name: str) -> str:
 
 
 def clash_words(kind: str, names: Iterable[str], key: Callable[[str], str] = same_name) -> str:
-    """Error text for a list in which two names are the same, "" if there is none.
+    """Error text for a list in which two names have the same key, "" if there is none.
 
-    Args:
-        kind: What the names stand for, in the plural.
-        names: The list.
-        key: Names with the same key are the same name.
+    `kind` says what the names stand for, in the plural.
     """
     pair = clash(names, key)
     if pair is None:
         return ""
     if pair[0] == pair[1]:
         return f"two {kind} are named {shown(pair[0])}; leave one"
-    why = (
-        "look the same"
-        if same_look(pair[0]) == same_look(pair[1])
-        else "are the same but for capitals"
-    )
+    alike = same_look(pair[0]) == same_look(pair[1])
+    why = "look the same" if alike else "are the same but for capitals"
     return (
         f"the names of two {kind} {why}: {shown(pair[0])} and {shown(pair[1])}; rename one, or "
         "make them one"
@@ -112,11 +100,7 @@ def clash_words(kind: str, names: Iterable[str], key: Callable[[str], str] = sam
 def refuse_clash(
     place: object, kind: str, names: Iterable[str], key: Callable[[str], str] = same_name
 ) -> None:
-    """Check that all names of a list differ.
-
-    Raises:
-        DataError: Names `place` and the two names that are the same.
-    """
+    """Raise DataError, which names `place` and the two, if two names of a list are the same."""
     if words := clash_words(kind, names, key):
         raise DataError(f"{place}: {words}")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zslkit.errors import DataError
 from zslkit.readers.stream import SMALL, TEXTS, Stream, numeric, refuse_bomb, rows_per_block
 from zslkit.utils.files import not_permitted
+from zslkit.utils.printable import reason_of
 
 _LONGEST_HEADER = 10_000
 _OBJECTS = (
@@ -31,11 +32,7 @@ def open_npy(path: Path) -> Stream:
         array = np.load(path, mmap_mode="r", allow_pickle=False, max_header_size=_LONGEST_HEADER)
         if not isinstance(array, np.memmap):
             raise ValueError("it is a .npz file by its content")
-        if not numeric(array.dtype) or not array.ndim:
-            raise ValueError(
-                f"it holds {str(array.dtype)[:60]} {array.shape}, and a table of plain numbers is "
-                "needed"
-            )
+        _need_numbers(array.shape, array.dtype)
     except Exception as error:  # numpy raises errors of many types for a damaged header
         raise _damaged(path, "", error) from error
     step = rows_per_block(array.shape, array.dtype.itemsize)
@@ -49,11 +46,7 @@ def open_npy(path: Path) -> Stream:
 
 
 def npz_names(path: Path) -> list[str]:
-    """Names of the arrays in a .npz file.
-
-    Raises:
-        DataError: The file is not a .npz file.
-    """
+    """Names of the arrays in a .npz file; raises DataError if it is none."""
     try:
         with zipfile.ZipFile(path) as file:
             return [name.removesuffix(".npy") for name in file.namelist() if name.endswith(".npy")]
@@ -70,10 +63,8 @@ def open_npz(path: Path, name: str) -> Stream:
     try:
         with zipfile.ZipFile(path) as file:
             info = file.getinfo(name + ".npy")
-            if (
-                info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-                or info.flag_bits & 1
-            ):
+            usual = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            if not usual or info.flag_bits & 1:
                 raise ValueError("it is packed in a way that numpy does not use")
             with file.open(info) as member:
                 shape, fortran, dtype = _header(member)
@@ -108,11 +99,9 @@ def open_npz(path: Path, name: str) -> Stream:
 
 
 def npz_texts(path: Path, name: str) -> tuple[str, ...] | Literal["objects"] | None:
-    """Read the texts in one array of a .npz file, in row-major order.
+    """Texts in one array of a .npz file, in row-major order; None if it holds anything else.
 
-    Returns:
-        The texts; "objects" if the array holds Python objects, which are not loaded; None if it
-        holds anything else.
+    An array of Python objects is not loaded: the answer is "objects".
 
     Raises:
         DataError: Names file and array if it is damaged or too large for names.
@@ -131,10 +120,8 @@ def npz_texts(path: Path, name: str) -> tuple[str, ...] | Literal["objects"] | N
         if len(raw) != nbytes:
             raise ValueError(f"its header speaks of {nbytes} bytes and {len(raw)} are there")
         array = np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
-        return tuple(
-            text.decode() if isinstance(text, bytes) else str(text)
-            for text in array.ravel().tolist()
-        )
+        texts = array.ravel().tolist()
+        return tuple(text.decode() if isinstance(text, bytes) else str(text) for text in texts)
     except Exception as error:  # damaged archives and texts cause errors of many types
         raise _damaged(path, name, error) from error
 
@@ -142,14 +129,11 @@ def npz_texts(path: Path, name: str) -> tuple[str, ...] | Literal["objects"] | N
 def _any_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether in Fortran order, and dtype of an array of any dtype."""
     version = np.lib.format.read_magic(member)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"its format {version} is not that of plain numbers")
-    read = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    return read(member, max_header_size=_LONGEST_HEADER)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(member, max_header_size=_LONGEST_HEADER)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(member, max_header_size=_LONGEST_HEADER)
+    raise ValueError(f"its format {version} is not that of plain numbers")
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -157,11 +141,15 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     shape, fortran, dtype = _any_header(member)
     if dtype.hasobject:
         raise ValueError(_OBJECTS)
+    _need_numbers(shape, dtype)
+    return shape, fortran, dtype
+
+
+def _need_numbers(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if not numeric(dtype) or not shape or min(shape) < 0:
         raise ValueError(
             f"it holds {str(dtype)[:60]} {shape}, and a table of plain numbers is needed"
         )
-    return shape, fortran, dtype
 
 
 def _damaged(path: Path, name: str, error: Exception) -> DataError:
@@ -170,7 +158,7 @@ def _damaged(path: Path, name: str, error: Exception) -> DataError:
         return error
     if isinstance(error, PermissionError):
         return not_permitted(path)
-    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    reason = reason_of(error, 300)
     if "Python objects in dtype" in reason:  # wording of numpy
         reason = _OBJECTS
     return DataError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,17 +28,13 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos and other files of a folder. All paths are relative to it, with "/" as separator.
+    """Photos and other files of a folder. All paths are relative to it, with "/" as separator."""
 
-    Args:
-        paths: Photos that count, sorted.
-        others: Path of a file that does not count -> its extension if that is the reason, else the
-            reason in words.
-        again: Link -> the counted path with the same target.
-    """
-
-    paths: tuple[str, ...]
+    paths: tuple[str, ...]  # Photos that count, sorted
+    # Path of a file that does not count -> its extension if that is the reason, else the reason
+    # in words
     others: Mapping[str, str] = field(default_factory=dict)
+    # Link -> the counted path with the same target
     again: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, folder: str) -> list[str]:
@@ -47,10 +43,8 @@ class Photos:
 
     def torn(self) -> tuple[str, str] | None:
         """Two paths in different top-level folders with the same target, None if there are none."""
-        pairs = ((link, there) for link, there in self.again.items())
-        return next(
-            (pair for pair in pairs if pair[0].split("/")[0] != pair[1].split("/")[0]), None
-        )
+        pairs = self.again.items()
+        return next((p for p in pairs if p[0].split("/")[0] != p[1].split("/")[0]), None)
 
     def note(self) -> str:
         """Number of files that do not count, by extension or reason; "" if all count."""
@@ -58,22 +52,18 @@ class Photos:
 
 
 def find_photos(home: Path, folders: Sequence[str] | None = None) -> Photos:
-    """Find the photos in and below `home`.
+    """Find the photos in and below `home`, or in some of its top-level folders alone.
 
     A link counts if its target is below `home`; each file counts once. Hidden files and files of
-    operating systems are skipped silently.
-
-    Args:
-        home: Folder to search.
-        folders: Top-level folders to search; photos beside them do not count. None for all.
+    operating systems are skipped silently, and photos beside `folders` do not count.
     """
     walk = _Walk(Path(os.path.realpath(home)), home)
     if folders is None:
         walk.enter("", walk.root)
     else:
-        for name in _entries(home):
+        for name in sorted(os.listdir(home)):
             if not quiet(name) and not (home / name).is_dir():
-                walk.others[name] = NO_CLASS if ending(name) in endings() else walk.why(name)
+                walk.others[name] = NO_CLASS if ending(name) in endings() else _why(name)
         for folder in folders:
             if (home / folder).is_symlink():
                 walk.links.append(folder)
@@ -87,7 +77,7 @@ def folders_in(home: Path) -> list[str]:
     """Sorted names of the folders in `home`, with links to folders, without skipped ones."""
     return sorted(
         name
-        for name in _entries(home)
+        for name in os.listdir(home)
         if not quiet(name) and (home / name).is_dir() and name.lower() not in _QUIET_FOLDERS
     )
 
@@ -103,11 +93,7 @@ def ending(name: str) -> str:
 
 
 def left_words(others: Mapping[str, str]) -> str:
-    """Summary such as "5 files do not count: 3 .txt, 2 .heic (...)"; "" for none.
-
-    Args:
-        others: As in Photos.
-    """
+    """Summary of Photos.others, such as "5 files do not count: 3 .txt, 2 .heic (...)"."""
     if not others:
         return ""
     count = Counter(others.values())
@@ -126,20 +112,18 @@ def left_words(others: Mapping[str, str]) -> str:
     )
 
 
-def _entries(home: Path) -> Iterable[str]:
-    return sorted(os.listdir(home))
+def _why(path: str) -> str:
+    """Reason for which a file does not count."""
+    return ending(path) or NO_ENDING
 
 
 class _Walk:
-    """Search below `root`, the real path of the folder `home`.
+    """Search below `root`, the real path of the folder `home`; others and again as in Photos.
 
     Attributes:
         reals: Real path of a photo that counts -> its path relative to `home`.
-        others: As in Photos.
-        again: As in Photos.
         links: Links that are not followed yet.
         entered: Real path of a searched folder -> its path relative to `home`.
-        counts: Extensions that count.
     """
 
     def __init__(self, root: Path, home: Path) -> None:
@@ -201,13 +185,9 @@ class _Walk:
             else:
                 self.others[path] = NO_FILE
 
-    def why(self, path: str) -> str:
-        """Reason for which a file does not count."""
-        return ending(path) or NO_ENDING
-
     def _file(self, path: str, real: str) -> None:
         if ending(path) not in self.counts:
-            self.others[path] = self.why(path)
+            self.others[path] = _why(path)
         elif real in self.reals:
             self._doubled(path, self.reals[real])
         else:

@@ -14,6 +14,7 @@ import numpy as np
 from zslkit.errors import DataError, UserError
 from zslkit.readers.word_vectors import Phrase, Vectors, checked
 from zslkit.utils.network import Hub, hub
+from zslkit.utils.printable import reason_of
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,7 @@ class Encoder:
         except ImportError as error:
             raise UserError(
                 "A sentence encoder needs the package sentence-transformers; install it with: pip "
-                "install "
-                "'zslkit[words]'"
+                "install 'zslkit[words]'"
             ) from error
         folder = Path(model).expanduser()
         if model.startswith((".", "~", "/")) and not folder.is_dir():
@@ -55,10 +55,9 @@ class Encoder:
                     str(folder) if folder.is_dir() else model, device="cpu"
                 )
         except Exception as error:  # files, network and models raise errors of any type
-            reason = server.fault or " ".join(str(error).split()) or type(error).__name__
             raise UserError(
-                f"The encoder {model!r} cannot be loaded ({reason}); name one of "
-                "sentence-transformers or a folder"
+                f"The encoder {model!r} cannot be loaded ({server.fault or reason_of(error)}); "
+                "name one of sentence-transformers or a folder"
             ) from error
         shown = str(getattr(sentence_transformers, "__version__", ""))
         return cls(model, loaded.encode, shown, _digest(loaded))
@@ -76,11 +75,9 @@ class Encoder:
 
     def note(self) -> dict[str, Any]:
         """How the vectors are made, for the note beside them."""
-        return {
-            "method": "embedding of the phrase",
-            "encoder": self.model,
-            "sentence_transformers": self.version,
-        } | ({"weights_digest": self.digest} if self.digest else {})
+        note = {"method": "embedding of the phrase", "encoder": self.model}
+        note["sentence_transformers"] = self.version
+        return note | ({"weights_digest": self.digest} if self.digest else {})
 
     def sentences(self, texts: Sequence[str]) -> Vectors:
         """Embedding of each text, (N, W).

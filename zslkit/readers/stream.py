@@ -35,11 +35,8 @@ BOMB_FLOOR = 64 << 20
 class Stream:
     """A table of numbers, rows first.
 
-    Args:
-        shape: Shape of the table.
-        dtype: Type of the numbers.
-        blocks: Returns a new iterator over arrays (n, ...) that together form the table. The
-            iterator raises DataError if the file is damaged.
+    `blocks` begins anew to iterate over arrays (n, ...) that together form the table; the iterator
+    raises DataError if the file is damaged.
     """
 
     shape: tuple[int, ...]
@@ -62,11 +59,7 @@ def rows_per_block(shape: Sequence[int], itemsize: int) -> int:
 
 
 def refuse_bomb(path: Path, name: str, nbytes: int, stored: int) -> None:
-    """Check that `nbytes` in memory are plausible for `stored` bytes in the file.
-
-    Raises:
-        DataError: The compression ratio is too high.
-    """
+    """Raise DataError unless `nbytes` in memory are plausible for `stored` bytes in the file."""
     if nbytes > BOMB_FLOOR and nbytes > BOMB_RATIO * stored:
         raise DataError(
             f"{path}: {name} claims {nbytes / 1e6:,.0f} MB and the file holds {stored / 1e6:,.3g} "
@@ -79,6 +72,12 @@ def numeric(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "biuf" and dtype.itemsize <= 8 and dtype.subdtype is None
 
 
+def as_float32(numbers: NDArray[Any]) -> NDArray[np.float32]:
+    """Numbers as contiguous float32; larger ones become infinite."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(numbers, dtype=np.float32)
+
+
 def file_digest(path: Path) -> str:
     """sha256 of the content of a file, 64 hex digits."""
     with path.open("rb") as stream:
@@ -86,17 +85,10 @@ def file_digest(path: Path) -> str:
 
 
 def existing(path: Path, what: str) -> Path:
-    """Check that `path` is a file.
-
-    Args:
-        path: The path.
-        what: Description of the file for errors.
-
-    Returns:
-        The path.
+    """Return `path` if it is a file; `what` describes the file in errors.
 
     Raises:
-        DataError: Names the path that is missing or not a file.
+        DataError: Names the path that is missing, not a file, or not readable by this user.
     """
     check_permitted(path)
     if not path.exists():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from zslkit.errors import DataError
 from zslkit.utils.files import need_plain
+from zslkit.utils.printable import reason_of
 
 LARGEST = 256 << 20
 """Limit of the file in bytes, far above any table of word vectors of attributes."""
@@ -25,22 +26,10 @@ MOST_STEPS = 1_000_000
 An empty set takes one byte of the file and 216 bytes of memory.
 """
 _REFUSED = {
-    *("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
-    *(
-        "OBJ",
-        "INST",
-        "NEWOBJ",
-        "NEWOBJ_EX",
-        "PERSID",
-        "BINPERSID",
-        "EXT1",
-        "EXT2",
-        "EXT4",
-        "NEXT_BUFFER",
-        "READONLY_BUFFER",
-    ),
-    *("DUP", "POP_MARK"),
-}
+    "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET",
+    "OBJ", "INST", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4",
+    "NEXT_BUFFER", "READONLY_BUFFER", "DUP", "POP_MARK",
+}  # fmt: skip
 """Instructions that arrays and lists of numbers do not need.
 
 Dictionaries and sets are among them because hashing nested objects may take unlimited time.
@@ -72,8 +61,10 @@ class _Type:
 class _Array:
     """Stand-in for numpy.ndarray: keeps the parts, which arrays may share, until all are known."""
 
+    parts: tuple[Any, Any, Any, str] | None = None
+
     def __init__(self, *_: Any) -> None:
-        self.parts: tuple[Any, Any, Any, str] | None = None
+        """Take the arguments of numpy's _reconstruct, which say nothing."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, columns_first, raw = state
@@ -85,23 +76,16 @@ class _Array:
         raw, kind, shape, order = self.parts
         if not isinstance(kind, _Type) or order not in ("C", "F"):
             raise pickle.UnpicklingError("an array is put together in an unknown way")
-        if not isinstance(shape, tuple) or not all(
-            type(side) is int and side >= 0 for side in shape
-        ):
+        sides = shape if isinstance(shape, tuple) else (None,)
+        if not all(type(side) is int and side >= 0 for side in sides):
             raise pickle.UnpicklingError("an array has a shape that is none")
         raw = raw.text if isinstance(raw, _Bytes) else raw
-        if (
-            not isinstance(raw, str | bytes | bytearray)
-            or len(raw) != math.prod(shape) * kind.dtype.itemsize
-        ):
+        nbytes = math.prod(shape) * kind.dtype.itemsize
+        if not isinstance(raw, str | bytes | bytearray) or len(raw) != nbytes:
             raise pickle.UnpicklingError("an array has more or fewer numbers than its shape says")
         data = raw.encode("latin1") if isinstance(raw, str) else raw
         flat: NDArray[Any] = np.frombuffer(data, dtype=kind.dtype)
         return flat.reshape(shape, order="F" if order == "F" else "C")
-
-
-def _reconstruct(*_: Any) -> _Array:
-    return _Array()
 
 
 def _from_buffer(raw: Any, kind: Any, shape: Any, order: Any = "C") -> _Array:
@@ -174,7 +158,7 @@ class _Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         stand_ins = {
-            ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+            ("numpy.core.multiarray", "_reconstruct"): _Array,
             ("numpy.core.multiarray", "scalar"): _scalar,
             ("numpy.core.numeric", "_frombuffer"): _from_buffer,
             ("numpy", "ndarray"): _Array,
@@ -202,10 +186,9 @@ def read_array_pickle(path: Path) -> NDArray[Any]:
         content = path.read_bytes()
         table = _plain(_Unpickler(io.BytesIO(content), encoding="latin1").load(), len(content))
     except Exception as error:  # a hostile pickle can make pickle raise errors of any type
-        reason = " ".join(str(error)[:1000].split())[:300] or type(error).__name__
         raise DataError(
-            f"{path} is no pickle of one numpy array ({reason}); save the array with numpy.save "
-            "instead"
+            f"{path} is no pickle of one numpy array ({reason_of(error, 300)}); save the array "
+            "with numpy.save instead"
         ) from error
     return table
 

@@ -36,12 +36,7 @@ _ANY_RATIO, _RATIO = 1 << 20, 50
 
 @dataclass(frozen=True)
 class FoundVectors:
-    """Word vectors found in a file.
-
-    Args:
-        vectors: Word -> (W,), for the words that the file has.
-        sha256: Digest of the whole file as stored.
-    """
+    """Word -> vector (W,) for the words that a file has, and the digest of the file as stored."""
 
     vectors: Mapping[str, NDArray[np.float64]]
     sha256: str
@@ -50,15 +45,10 @@ class FoundVectors:
 def look_up(
     path: Path, words: Collection[str], advance: Callable[[int], Any] = lambda n: None
 ) -> FoundVectors:
-    """Find the vectors of words.
+    """Find the vectors of words in lower case in a text file, plain or gzip.
 
     One line is held in memory at a time. The lower-case spelling of a word in the file has priority
-    over other spellings.
-
-    Args:
-        path: Text file, plain or gzip.
-        words: Words in lower case.
-        advance: Called with the number of bytes after each read from disk.
+    over other spellings. `advance` gets the number of bytes after each read from disk.
 
     Raises:
         DataError: Names file and line that is not a line of word vectors.
@@ -78,7 +68,8 @@ def look_up(
                     "vectors in text form?"
                 )
             # The numbers of most lines are not parsed. A wanted word contains no space.
-            if not _of_interest(line[: line.index(" ")], wanted) and not line.startswith(" "):
+            begin = line[: line.index(" ")]
+            if begin and begin not in wanted and begin.lower() not in wanted:
                 continue
             word, *values = line.rsplit(" ", width)
             word = word.strip()
@@ -100,9 +91,7 @@ def look_up(
 class _Lines:
     """Numbered lines of word vectors without the header, which is verified against them.
 
-    Attributes:
-        width: Numbers of a word as the header states, 0 without a header.
-        by_header: Words that quote the header in errors.
+    `width` is the count of numbers that the header states, 0 without one; `by_header` quotes it.
     """
 
     def __init__(self, path: Path, lines: Iterator[tuple[int, str]]) -> None:
@@ -152,10 +141,6 @@ class _Lines:
                 f"{self._path}: {what} {expected} numbers for each word, and {fewest} follow; "
                 "mend that line or remove it"
             )
-
-
-def _of_interest(word: str, wanted: frozenset[str]) -> bool:
-    return word in wanted or word.lower() in wanted
 
 
 def _trailing_numbers(line: str) -> int:
@@ -209,11 +194,7 @@ def _lines(path: Path, stream: TextIO) -> Iterator[tuple[int, str]]:
 def _opened(
     path: Path, advance: Callable[[int], Any]
 ) -> Iterator[tuple[TextIO, Callable[[], str]]]:
-    """Open a file as text.
-
-    Yields:
-        The text, and a function that returns the digest of the bytes read so far.
-    """
+    """A file opened as text, and a function that returns the digest of the bytes read so far."""
     try:
         need_plain(path)
     except ValueError as error:
@@ -227,17 +208,15 @@ def _opened(
         if head == b"PK\x03\x04":
             raise DataError(f"{path} is a zip archive; unpack it and name the text file in it")
         zipped = head[:2] == b"\x1f\x8b"
-        plain = (
-            io.BufferedReader(_Unfolded(path, buffered, watched), _CHUNK) if zipped else buffered
-        )
+        plain: Any = buffered
+        if zipped:
+            plain = io.BufferedReader(_Unfolded(path, buffered, watched), _CHUNK)
         # Only \n ends a line: vocabularies contain other characters that Python treats as an end.
         try:
             if is_utf16(plain.peek(2)):
                 raise DataError(f"{path} is UTF-16 text; save it as UTF-8")
-            yield (
-                io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="\n"),
-                watched.hexdigest,
-            )
+            text = io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace", newline="\n")
+            yield text, watched.hexdigest
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError(f"{path} is no whole gzip file ({error}); fetch it again") from error
 

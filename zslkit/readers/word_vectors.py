@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from zslkit.errors import DataError, did_you_mean, listed
 from zslkit.readers.names import some
-from zslkit.readers.stream import existing
+from zslkit.readers.stream import as_float32, existing
 from zslkit.readers.vectors_pickle import read_array_pickle
 from zslkit.readers.vectors_text import look_up
-from zslkit.utils.files import check_permitted
 
 Vectors = NDArray[np.float32]
 
@@ -27,23 +26,15 @@ _FILLERS = frozenset({"a", "an", "and", "of", "or", "the", "to"})
 
 @dataclass(frozen=True)
 class Phrase:
-    """Words of one attribute.
-
-    Args:
-        name: Name of the attribute.
-        words: Its words in lower case.
-    """
+    """Name of one attribute, and its words in lower case."""
 
     name: str
     words: tuple[str, ...]
 
     def missing_words(self, vectors: Container[str]) -> tuple[str, ...]:
         """Words that leave the phrase without a vector; the name itself if it has no words."""
-        missing = tuple(
-            w
-            for w in self.words
-            if w not in vectors and (w not in _FILLERS or len(self.words) == 1)
-        )
+        fillers = _FILLERS if len(self.words) > 1 else ()
+        missing = tuple(w for w in self.words if w not in vectors and w not in fillers)
         return missing or (() if any(w in vectors for w in self.words) else (repr(self.name),))
 
 
@@ -84,11 +75,8 @@ def placeholders(names: Sequence[str]) -> list[str]:
     short = {name for name, text in bare.items() if _LETTER_AND_NUMBER.fullmatch(text)}
     if 2 * len(short) <= len(names):
         short = set()
-    return [
-        name
-        for name, text in bare.items()
-        if text and (name in short or _STANDS_FOR_NAME.fullmatch(text))
-    ]
+    short |= {name for name, text in bare.items() if _STANDS_FOR_NAME.fullmatch(text)}
+    return [name for name in bare if name in short]
 
 
 def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors:
@@ -99,7 +87,6 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
     attribute gets the mean vector of its words (`clean_phrase`).
 
     Args:
-        path: File of word vectors.
         names: The A attribute names. Text files need them; other formats are checked against them.
 
     Raises:
@@ -107,7 +94,6 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
     """
     path = existing(Path(path), "file of word vectors")
     suffix = Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
-    check_permitted(path)
     if suffix in (".pkl", ".pickle"):
         table = read_array_pickle(path)
     elif suffix == ".npy":
@@ -118,11 +104,8 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
                 f"{path}: word vectors in text form need the attribute names; none are known here"
             )
         phrases = phrases_of(names)
-        return means(
-            phrases,
-            look_up(path, {word for phrase in phrases for word in phrase.words}).vectors,
-            path,
-        )
+        words = {word for phrase in phrases for word in phrase.words}
+        return means(phrases, look_up(path, words).vectors, path)
     else:
         given = suffix or "a file without ending"
         raise DataError(
@@ -148,17 +131,9 @@ def checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vec
     Raises:
         DataError: Names `path` if the table has another type or shape, or is not finite.
     """
-    if (
-        not isinstance(table, np.ndarray)
-        or table.dtype.kind not in "fiu"
-        or table.ndim != 2
-        or 0 in table.shape
-    ):
-        shape = (
-            f"{table.dtype} {table.shape}"
-            if isinstance(table, np.ndarray)
-            else type(table).__name__
-        )
+    is_array = isinstance(table, np.ndarray)
+    if not is_array or table.dtype.kind not in "fiu" or table.ndim != 2 or 0 in table.shape:
+        shape = f"{table.dtype} {table.shape}" if is_array else type(table).__name__
         raise DataError(
             f"{path}: word vectors are a table (attributes, width) of numbers, and this is "
             f"{shape}; make it anew"
@@ -168,8 +143,7 @@ def checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vec
             f"{path}: {len(table)} word vectors for {len(names)} attributes; they must be one to "
             "one"
         )
-    with np.errstate(over="ignore"):
-        vectors = np.ascontiguousarray(table, dtype=np.float32)
+    vectors = as_float32(table)
     if not np.isfinite(vectors).all():
         row = int(np.argwhere(~np.isfinite(vectors))[0][0])
         raise DataError(f"{path}: the word vector in row {row} is not finite; mend that row")
@@ -177,11 +151,7 @@ def checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vec
 
 
 def phrases_of(names: Sequence[str], reword: Mapping[str, str] | None = None) -> tuple[Phrase, ...]:
-    """Phrases of the attribute names.
-
-    Args:
-        names: Attribute names.
-        reword: Attribute name -> words to use instead.
+    """Phrases of the attribute names; `reword` maps a name to words to use instead.
 
     Raises:
         DataError: `reword` has an unknown name, or a name is only a number and not reworded.

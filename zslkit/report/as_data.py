@@ -47,7 +47,7 @@ def published_data(entry: Published) -> dict[str, Any]:
 def _sampling_data(block: Block) -> dict[str, Any] | None:
     if block.sampling is None:
         return None
-    names = block.names
+    names, sampling = block.names, block.sampling
     pairs = [
         {
             **asdict(pair),
@@ -55,9 +55,8 @@ def _sampling_data(block: Block) -> dict[str, Any] | None:
             "significant": pair.significant,
             "seeds": list(pair.seeds),
         }
-        for pair in block.sampling.pairs
+        for pair in sampling.pairs
     ]
-    sampling = block.sampling
     return {
         "resamples": sampling.resamples,
         "seed": sampling.seed,

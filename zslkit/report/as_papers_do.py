@@ -62,14 +62,8 @@ def _by_epoch(row: Row) -> PickedOnTest | None:
     if not all(name in row.optimistic for name in WATCHED):
         return None
     figures = {name: row.optimistic.get(name) for name in METRICS}
-    return PickedOnTest(
-        row.label,
-        picked_on_test(row.made, epoch=True),
-        row.seeds,
-        figures,
-        _added(row, figures, plain=True),
-        folders=row.folders,
-    )
+    made, added = picked_on_test(row.made, epoch=True), _added(row, figures, plain=True)
+    return PickedOnTest(row.label, made, row.seeds, figures, added, folders=row.folders)
 
 
 def _by_gamma(row: Row) -> PickedOnTest:
@@ -83,28 +77,16 @@ def _by_gamma(row: Row) -> PickedOnTest:
     measured = [_under_oracle(Path(folder)) for folder in row.folders]
     figures = {name: Stat.of([m.figures()[name] for m in measured]) for name in METRICS}
     gamma = Stat.of([m.gamma for m in measured])
-    return PickedOnTest(
-        row.label,
-        picked_on_test(row.made, gamma=True),
-        row.seeds,
-        figures,
-        _added(row, figures),
-        gamma,
-        row.folders,
-    )
+    made, added = picked_on_test(row.made, gamma=True), _added(row, figures)
+    return PickedOnTest(row.label, made, row.seeds, figures, added, gamma, row.folders)
 
 
 def _added(row: Row, figures: Mapping[str, Stat | None], plain: bool = False) -> dict[str, float]:
-    """Difference of each metric to the row's own.
+    """Difference of each metric, as selected on test, to the row's own.
 
     It is negative where selecting for one metric costs another, or where validation selected
-    better.
-
-    Args:
-        row: The row.
-        figures: Its metrics as selected on test.
-        plain: Whether these are uncalibrated; then so are the row's own, of which T1, which knows
-            no calibration, and H are known.
+    better. `plain` figures are uncalibrated; then so are the row's own, of which T1, which knows no
+    calibration, and H are known.
     """
     own = {name: stat.mean for name, stat in row.metrics.items()}
     if plain and row.calibrated:

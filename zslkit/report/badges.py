@@ -108,13 +108,7 @@ MEANINGS: Final = {
 
 @dataclass(frozen=True)
 class Badge:
-    """One badge.
-
-    Attributes:
-        kind: One of KINDS.
-        text: Its text.
-        explanation: Its explanation, or "".
-    """
+    """One badge; `kind` is one of KINDS."""
 
     kind: str
     text: str
@@ -129,15 +123,11 @@ class Badges:
         protocol: inductive, class-inductive, transductive or NOT_INDUCTIVE.
         selection: last, validation, test (as papers do), or trained elsewhere.
         calibration: none, validation, oracle, by hand, or constant.
-        backbone: Name of the backbone.
         trained: Whether the backbone was frozen or tuned.
         linear: Whether the frozen backbone leaves one linear map of pooled features of the model.
         resolution: Such as "224 px".
-        split: Fingerprint of the split.
-        semantics: Kind and fingerprint of the semantics.
-        input: Input type of the model.
-        settings: Whether a search on validation selected settings.
-        folds: Number of validation folds used for selection.
+        split: Fingerprint of the split; `semantics` has a kind before its own.
+        settings: Whether a search on validation selected settings, on so many `folds`.
         notes: Remarks to show with every metric.
     """
 
@@ -172,12 +162,13 @@ class Badges:
 
     def marks(self) -> tuple[Badge, ...]:
         """Badges with explanations, in the order of KINDS; unknown ones are listed in `unknown`."""
+        kind, _, fingerprint = (self.semantics or "").rpartition(" ")
         texts: dict[str, list[str | None]] = {
             "settings": ["settings picked on validation"] if self.settings else [],
             "folds": [f"{self.folds} validation folds"] if (self.folds or 1) > 1 else [],
             "linear": [LINEAR] if self.linear else [],
             "split": [f"split {self.split[:8]}"] if self.split not in (None, UNKNOWN) else [],
-            "semantics": [_short(self.semantics)],
+            "semantics": [f"{kind} {fingerprint[:8]}".strip()],
             "note": list(self.notes),
         }
         for kind in KINDS:
@@ -202,6 +193,7 @@ class Badges:
 def badges_of(record: RunRecord) -> Badges:
     """Badges of a run."""
     protocol, features = record.protocol, record.features
+    scoring = record.scoring.remark if record.scoring else ""
     return Badges(
         protocol=NOT_INDUCTIVE if from_test_photos(record) else protocol.training,
         selection="trained elsewhere" if record.elsewhere else protocol.selection,
@@ -215,12 +207,7 @@ def badges_of(record: RunRecord) -> Badges:
         settings=bool(protocol.tuned),
         folds=protocol.folds,
         linear=record.model.linear,
-        notes=tuple(
-            filter(
-                None,
-                (record.model.pretraining_note, record.scoring.remark if record.scoring else ""),
-            )
-        ),
+        notes=tuple(filter(None, (record.model.pretraining_note, scoring))),
     )
 
 
@@ -254,18 +241,6 @@ def picked_on_test(made: Badges, *, epoch: bool = False, gamma: bool = False) ->
 def resolution(features: FeatureInfo) -> str:
     """Input size of the backbone: "224 px", "48x112 px" (height x width), or "as it comes"."""
     size = features.size
-    return (
-        f"{size[0]}x{size[1]} px"
-        if isinstance(size, tuple)
-        else f"{size} px"
-        if size
-        else AS_IT_COMES
-    )
-
-
-def _short(semantics: str | None) -> str | None:
-    """Kind and shortened fingerprint: "attributes 5e3a5e3a"."""
-    if semantics is None:
-        return None
-    kind, _, fingerprint = semantics.rpartition(" ")
-    return f"{kind} {fingerprint[:8]}".strip()
+    if isinstance(size, tuple):
+        return f"{size[0]}x{size[1]} px"
+    return f"{size} px" if size else AS_IT_COMES

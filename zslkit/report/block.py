@@ -44,16 +44,9 @@ class Row:
     """Runs of one model with one configuration and protocol, over all seeds.
 
     Attributes:
-        model: Model name.
         variant: Settings that differ from other rows of this model in the block.
         origin: Distribution and version.
-        input: Input type of the model.
-        seeds: Seeds of the runs.
-        made: How the row was produced.
-        metrics: Metric -> mean.
         uncalibrated_H: H with gamma 0; equal to H without calibration.
-        gamma: Mean gamma.
-        costs: Cost -> mean; None if unknown.
         optimistic: Metric -> mean as selected on test.
         best: Columns in which no other row is better.
         folders: Run folders in the order of the seeds, where known.
@@ -106,14 +99,7 @@ class Row:
 class PickedOnTest:
     """A row as selected on the test sets: not a result, and in no ranking or test.
 
-    Attributes:
-        label: Label of the row.
-        made: The row's badges with this selection.
-        seeds: Seeds of the runs.
-        metrics: Metric -> mean; None if unknown.
-        added: Metric -> difference to the row's own mean.
-        gamma: Mean gamma; None without calibration.
-        folders: Run folders.
+    `metrics` and `gamma` are means, None if unknown; `added` is their difference to the row's own.
     """
 
     label: str
@@ -134,12 +120,9 @@ class Block:
     """Comparable rows, and published rows to show beside them.
 
     Attributes:
-        title: What the rows share.
-        setting: Properties that the rows share.
+        title: What the rows share, as `setting`.
         notes: Sentences below the table.
-        rows: The rows.
         chance: Metrics of random answers.
-        published: Published rows.
         sampling: Intervals and tests over draws of the test images; None if the scores were not
             read.
         on_test: Rows as selected on test, for a separate table; None if not requested.

@@ -10,12 +10,11 @@ from zslkit.report.block import Block
 from zslkit.report.comparison import compare, key_of
 from zslkit.report.published import everything
 from zslkit.report.significance import with_significance
-from zslkit.runs.figures import Contradiction, one_run_of_several_seeds
-from zslkit.runs.figures import Recorded as Finished
+from zslkit.runs.figures import Contradiction, Recorded, one_run_of_several_seeds
 
 
 def blocks_of(
-    runs: Sequence[Finished],
+    runs: Sequence[Recorded],
     as_papers_do: bool = False,
     strict: bool = False,
     on_refused: Callable[[Path, str], None] | None = None,
@@ -23,8 +22,7 @@ def blocks_of(
     """Blocks of comparable runs with intervals, tests and published rows.
 
     Args:
-        runs: The runs.
-        as_papers_do: Include rows as selected on test (Block.on_test).
+        as_papers_do: Add rows as selected on test.
         strict: Separate inductive from class-inductive runs.
         on_refused: Called with folder and reason for each run that is left out, since the scores
             kept with it contradict its record.
@@ -33,13 +31,11 @@ def blocks_of(
         Contradiction: There are such runs, and no `on_refused` or no other run.
     """
     records = [run.record for run in runs]
-    names = {record.dataset.published_as for record in records}
-    reference = [entry for entry in everything() if entry.dataset in names]
     folders = {key_of(run.record): str(run.folder) for run in runs}
     try:
         if forged := one_run_of_several_seeds(runs):
             raise Contradiction(forged)
-        blocks = with_significance(compare(records, reference, folders, strict=strict))
+        blocks = with_significance(compare(records, everything(), folders, strict=strict))
     except Contradiction as error:
         sound = [run for run in runs if run.folder not in error.reasons]
         if on_refused is None or not sound:

@@ -18,14 +18,9 @@ class Comparability:
     """Properties that two results must share to stand in one table.
 
     Attributes:
-        dataset: Registry name of the dataset.
-        split: Fingerprint of the split.
-        semantics: Fingerprint of the class semantics.
-        backbone: Name of the backbone.
+        split: Fingerprint of the split, as `semantics` of the class semantics.
         source: Digest of the backbone's weights, or fingerprint of features that come with the
             dataset.
-        tuned: Whether the backbone was trained.
-        resolution: Input size of the backbone.
         kind: "attributes" or "sentences", and whether they were made from test photos.
         training: "transductive", or SEEN_ALONE for other protocols unless they are to be separated.
         images: Fingerprint of the image content, or of the features of a dataset without images; ""
@@ -45,12 +40,7 @@ class Comparability:
 
     @classmethod
     def of(cls, record: RunRecord, strict: bool = False) -> Comparability:
-        """Properties of a run.
-
-        Args:
-            record: Record of the run.
-            strict: Separate inductive from class-inductive.
-        """
+        """Properties of a run; `strict` separates inductive from class-inductive ones."""
         features, training = record.features, record.protocol.training
         return cls(
             dataset=record.dataset.name,
@@ -80,24 +70,17 @@ class Comparability:
 
 
 def settled(settings: Iterable[Comparability]) -> dict[Comparability, Comparability]:
-    """Fill in unknown image fingerprints of older records, where all others alike agree.
+    """Given properties -> properties to group by: unknown images of older records are filled in.
 
-    Older runs so stay in one table with newer ones.
-
-    Returns:
-        Given properties -> properties to group by.
+    They are where all others alike agree, so that older runs stay in one table with newer ones.
     """
     every = set(settings)
     images: dict[Comparability, set[str]] = {}
     for setting in every:
         images.setdefault(replace(setting, images=""), set()).add(setting.images)
-    known = {
-        bare: next(iter(named)) for bare, found in images.items() if len(named := found - {""}) == 1
-    }
-    return {
-        setting: setting if setting.images else replace(setting, images=known.get(setting, ""))
-        for setting in every
-    }
+    named = {bare: found - {""} for bare, found in images.items()}
+    known = {bare: next(iter(found)) for bare, found in named.items() if len(found) == 1}
+    return {s: s if s.images else replace(s, images=known.get(s, "")) for s in every}
 
 
 def differing(settings: Sequence[Comparability]) -> list[str]:
@@ -108,9 +91,8 @@ def differing(settings: Sequence[Comparability]) -> list[str]:
     for dataset in dict.fromkeys(setting.dataset for setting in settings):
         own = [setting.described() for setting in settings if setting.dataset == dataset]
         points = {name: list(dict.fromkeys(point[name] for point in own)) for name in own[0]}
-        if unlike := [
-            f"{name} ({', '.join(values)})" for name, values in points.items() if len(values) > 1
-        ]:
+        several = {name: values for name, values in points.items() if len(values) > 1}
+        if unlike := [f"{name} ({', '.join(values)})" for name, values in several.items()]:
             sentences.append(
                 f"Not all runs on {dataset} may be compared with each other: they differ in "
                 f"{'; '.join(unlike)}."

@@ -36,9 +36,7 @@ def compare(
     """Group records into blocks of comparable runs, by dataset. Duplicates count once.
 
     Args:
-        records: Records of runs.
         published: Published results; each block shows those of its DatasetInfo.published_as.
-        folders: Run folders.
         strict: Separate inductive from class-inductive runs; transductive ones are always separate.
     """
     unique = {key_of(r): r for r in sorted(records, key=lambda r: r.finished)}
@@ -78,16 +76,11 @@ def _block(
     reference = tuple(p for p in known if info.published_as and p.dataset == info.published_as)
     notes = []
     if differing := differences(setting, settings):
-        notes.append(
-            f"Not comparable with the other blocks of {info.name}: here {', '.join(differing)}."
-        )
-        title += [
-            value
-            for d in differing
-            if (value := d.partition(": ")[2]) != SEEN_ALONE and value not in " ".join(title)
-        ]
-    if mixed := _mixed_protocols(rows):
-        notes.append(mixed)
+        here = ", ".join(differing)
+        notes.append(f"Not comparable with the other blocks of {info.name}: here {here}.")
+        values, shown = [d.partition(": ")[2] for d in differing], " ".join(title)
+        title += [value for value in values if value != SEEN_ALONE and value not in shown]
+    notes += _mixed_protocols(rows)
     if absent := records[0].classes_without_images:
         notes.append(
             f"{len(absent)} of {info.classes} classes have no test image and count in no mean "
@@ -98,42 +91,32 @@ def _block(
             f"{skipped} images that could not be read were skipped and are in none of the sets "
             "(features.skip_bad)."
         )
-    notes += repeated
-    if other := _other_settings(rows):
-        notes.append(other)
+    notes += [*repeated, *_other_settings(rows)]
     notes += [optimism(row) for row in rows if "H" in row.optimistic or "T1" in row.optimistic]
     if reference:
         notes.append(
             "Published rows: as printed by others, under the protocol of each paper; not run here."
         )
-    return Block(
-        ", ".join(title),
-        setting,
-        tuple(notes),
-        tuple(rows),
-        records[0].chance.model_dump(),
-        reference,
-    )
+    chance = records[0].chance.model_dump()
+    return Block(", ".join(title), setting, tuple(notes), tuple(rows), chance, reference)
 
 
-def _mixed_protocols(rows: Sequence[Row]) -> str:
-    """Note that names the protocol of each row; "" if all rows share one."""
+def _mixed_protocols(rows: Sequence[Row]) -> list[str]:
+    """Note that names the protocol of each row; none if all rows share one."""
     by: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         by[row.made.protocol or ""].append(row.label)
     if len(by) < 2:
-        return ""
-    rows_of = "; ".join(
-        f"{protocol}: {', '.join(dict.fromkeys(labels))}" for protocol, labels in sorted(by.items())
-    )
-    return (
+        return []
+    rows_of = [f"{name}: {', '.join(dict.fromkeys(labels))}" for name, labels in sorted(by.items())]
+    return [
         "Rows of two protocols stand here, since class-inductive training knows the semantics "
-        f"of the unseen classes ({rows_of})."
-    )
+        f"of the unseen classes ({'; '.join(rows_of)})."
+    ]
 
 
-def _other_settings(rows: Sequence[Row]) -> str:
-    """Note that names the changed settings of each marked row; "" if there is none."""
+def _other_settings(rows: Sequence[Row]) -> list[str]:
+    """Note that names the changed settings of each marked row; none if there is none."""
     told = []
     for row in rows:
         words = [
@@ -142,7 +125,8 @@ def _other_settings(rows: Sequence[Row]) -> str:
         ]
         if words:
             told.append(f"{row.label}: {', '.join(words)}")
-    return f"{MARK} settings other than the preset's or default: {'; '.join(told)}." if told else ""
+    note = f"{MARK} settings other than the preset's or default: {'; '.join(told)}."
+    return [note] if told else []
 
 
 def optimism(row: Row) -> str:
@@ -169,9 +153,9 @@ def _rows(records: list[RunRecord], folders: Mapping[Key, str]) -> tuple[list[Ro
         rows.append(row)
         twice = [str(s) for s, runs in Counter(record.seed for record in part).items() if runs > 1]
         if twice:
+            seed = ", ".join(twice)
             repeated.append(
-                f"{row.label}: several runs of seed {', '.join(twice)} have one outcome and count "
-                "once."
+                f"{row.label}: several runs of seed {seed} have one outcome and count once."
             )
     rows.sort(key=lambda row: (row.model, row.variant, row.badges))
     best = _best(rows)
@@ -187,10 +171,8 @@ def _row(members: list[RunRecord], variant: str, folders: Mapping[Key, str]) -> 
     first = members[0]
     picked = [r.optimistic for r in members if r.optimistic]
     shared = [k for k in METRICS if len(picked) == len(members) and all(k in o for o in picked)]
-    costs = {
-        name: [value for r in members if (value := getattr(r.costs, name)) is not None]
-        for name in COSTS
-    }
+    costs = {name: [getattr(r.costs, name) for r in members] for name in COSTS}
+    known = {name: [v for v in values if v is not None] for name, values in costs.items()}
     return Row(
         model=first.model.name,
         variant=variant,
@@ -201,7 +183,7 @@ def _row(members: list[RunRecord], variant: str, folders: Mapping[Key, str]) -> 
         metrics={name: Stat.of([getattr(r.metrics, name) for r in members]) for name in METRICS},
         uncalibrated_H=Stat.of([r.uncalibrated.H for r in members]),
         gamma=Stat.of([r.protocol.gamma for r in members]),
-        costs={name: Stat.of(values) if values else None for name, values in costs.items()},
+        costs={name: Stat.of(values) if values else None for name, values in known.items()},
         optimistic={k: Stat.of([float(o[k]) for o in picked]) for k in shared},
         folders=tuple(folders[key_of(r)] for r in members if key_of(r) in folders),
         changed=changed(next((r for r in members if r.usual is not None), first)),
@@ -217,8 +199,7 @@ def _best(rows: list[Row]) -> dict[str, set[int]]:
         shown = [round(row.metrics[name].mean, 3 if name == "AUSUC" else 1) for row in rows]
         best[name] = {i for i, value in enumerate(shown) if value == max(shown)}
     for name in COSTS:
-        costs = {
-            i: stat.mean for i, row in enumerate(rows) if (stat := row.costs[name]) is not None
-        }
+        stats = ((i, row.costs[name]) for i, row in enumerate(rows))
+        costs = {i: stat.mean for i, stat in stats if stat is not None}
         best[name] = {i for i, value in costs.items() if value == min(costs.values())}
     return best

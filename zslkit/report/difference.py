@@ -26,16 +26,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Flip:
-    """Image with different answers in A and B.
-
-    Attributes:
-        part: Test set.
-        index: Position in the test set.
-        label: True class.
-        a: Answer of A.
-        b: Answer of B.
-        key: Name of the image, "" if unknown.
-    """
+    """Image at `index` of a test set with different answers in A and B; `key` names it if known."""
 
     part: str
     index: int
@@ -47,20 +38,16 @@ class Flip:
     @property
     def outcome(self) -> str:
         """ "won" (only B is right), "lost" (only A is right) or "wrong in both"."""
-        return (
-            "won" if self.b == self.label else "lost" if self.a == self.label else "wrong in both"
-        )
+        if self.b == self.label:
+            return "won"
+        return "lost" if self.a == self.label else "wrong in both"
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """B compared with A on the same test images.
+    """B minus A on the same test images: T1, U, S and H, and McNemar's test on unseen images.
 
-    Attributes:
-        figures: T1, U, S, H of B minus A.
-        images: McNemar's test on unseen images.
-        per_class: Class and accuracy of B minus A in percent points, largest first.
-        flips: Images with different answers.
+    `per_class` is in percent points, largest first; `flips` are images with different answers.
     """
 
     figures: Mapping[str, Difference]
@@ -70,11 +57,7 @@ class RunOutcome:
 
 
 def causes(a: RunRecord, b: RunRecord) -> dict[str, tuple[Any, Any]]:
-    """Differences in model, seed, settings, environment, code and data.
-
-    Returns:
-        Dotted key -> value in A and in B.
-    """
+    """Dotted key -> values in A and B, where model, seed, settings, code, data, ... differ."""
     left, right = _stated(a), _stated(b)
     return {
         key: (left.get(key), right.get(key))
@@ -103,12 +86,7 @@ def _stated(record: RunRecord) -> dict[str, Any]:
 
 
 def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> RunOutcome:
-    """Compare the answers of B with those of A.
-
-    Args:
-        a: Run A.
-        b: Run B.
-        dataset: Dataset of both, for names of images.
+    """Compare the answers of B with those of A; names of images come from their `dataset`.
 
     Raises:
         DataError: Scores cannot be read, or the runs have different test images.
@@ -163,14 +141,10 @@ def _flips(
         labels = sets[0].parts()[part].labels
         for i in np.flatnonzero(answers[0] != answers[1]).tolist():
             named = (classes[labels[i]], classes[answers[0][i]], classes[answers[1][i]])
-            found.append(Flip(part, i, *named, _key(dataset, part, i)))
+            images = dataset.images if dataset is not None else None
+            key = images.key(image_of(dataset, part, i)) if dataset and images is not None else ""
+            found.append(Flip(part, i, *named, key))
     return found
-
-
-def _key(dataset: Dataset | None, part: str, index: int) -> str:
-    if dataset is None or dataset.images is None:
-        return ""
-    return dataset.images.key(image_of(dataset, part, index))
 
 
 def image_of(dataset: Dataset, part: str, index: int) -> int:
@@ -190,19 +164,14 @@ def dataset_of(run: Run, root: Path) -> Dataset:
 
     dataset = load_dataset(str(root) if is_card(str(root)) else run.record.dataset.name, root)
     then = run.record.fingerprints
+    other = ""
     if dataset.fingerprints()["split"] != then.split:
+        other = "another split"
+    elif dataset.images is not None and then.images and run.record.features.size:
+        other = "other images" if images_digest(dataset.images) != then.images else ""
+    if other:
         raise DataError(
-            f"{dataset.name} below {root} has another split than the run {run.folder}; give the "
-            "--data-root of that time"
-        )
-    if (
-        dataset.images is not None
-        and then.images
-        and run.record.features.size
-        and images_digest(dataset.images) != then.images
-    ):
-        raise DataError(
-            f"{dataset.name} below {root} has other images than the run {run.folder}; give the "
+            f"{dataset.name} below {root} has {other} than the run {run.folder}; give the "
             "--data-root of that time"
         )
     return dataset

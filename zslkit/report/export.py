@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from zslkit.report.badges import Badges, badges_of_published
 from zslkit.report.block import COSTS, MARK, METRICS, Block, PickedOnTest, Row, Stat
@@ -48,13 +48,8 @@ def _latex_block(block: Block, layout: Layout, blocks: int) -> Iterator[str]:
     if (on_test := on_test_grid(block)) is not None:
         yield ""
         made = [f"{cells[0].text}: {cells[-1].text}." for cells in on_test.rows]
-        yield from _latex_table(
-            f"{title}. {ON_TEST_TITLE}",
-            on_test,
-            len(on_test.rows),
-            folders,
-            [*made, *on_test_notes(block)],
-        )
+        title, notes = f"{title}. {ON_TEST_TITLE}", [*made, *on_test_notes(block)]
+        yield from _latex_table(title, on_test, len(on_test.rows), folders, notes)
 
 
 def _latex_table(
@@ -85,13 +80,10 @@ def _latex_table(
 
 def _latex_cell(cell: Cell) -> str:
     text = escaped(cell.text)
-    marked = (
-        rf"\textbf{{{text}}}"
-        if cell.bold
-        else rf"\textit{{{text}}}"
-        if cell.grey and text
-        else text
-    )
+    if cell.bold:
+        marked = rf"\textbf{{{text}}}"
+    else:
+        marked = rf"\textit{{{text}}}" if cell.grey and text else text
     return f"{marked} {{\\scriptsize {escaped(cell.interval)}}}" if cell.interval else marked
 
 
@@ -149,12 +141,16 @@ def as_csv(blocks: Sequence[Block]) -> str:
     the test images. Empty cells are unknown.
     """
     text = io.StringIO()
-    table = csv.DictWriter(text, HEADER, lineterminator="\n")
-    table.writeheader()
-    table.writerows(
-        {name: spreadsheet_safe(value) for name, value in row.items()} for row in rows(blocks)
-    )
+    write_csv(rows(blocks), text, HEADER)
     return text.getvalue()
+
+
+def write_csv(rows: Iterable[dict[str, Any]], stream: TextIO, columns: Sequence[str]) -> None:
+    """Write the rows as CSV with a header."""
+    table = csv.DictWriter(stream, columns, lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        table.writerow({name: spreadsheet_safe(value) for name, value in row.items()})
 
 
 def _csv_rows(block: Block) -> Iterator[dict[str, Any]]:
@@ -167,21 +163,17 @@ def _csv_rows(block: Block) -> Iterator[dict[str, Any]]:
         known = {name: value for name, value in entry.figures().items() if name in METRICS}
         made = badges_of_published(entry)
         # Published rows have their own backbone, not that of the block.
-        where = {
-            "split": None,
-            "images": None,
-            "semantics": None,
-            "backbone": made.backbone,
-            "source": None,
-            "tuned": entry.tuned,
-        }
-        how = {"resolution": made.resolution, "protocol": entry.remarks, **_made(made)}
+        where = dict.fromkeys(("split", "images", "semantics", "source"))
         yield {
             "kind": "published",
             "model": entry.method,
             "input": entry.input,
             **where,
-            **how,
+            "backbone": made.backbone,
+            "tuned": entry.tuned,
+            "resolution": made.resolution,
+            "protocol": entry.remarks,
+            **_made(made),
             **known,
         }
 
@@ -204,11 +196,7 @@ def _on_test(row: PickedOnTest) -> dict[str, Any]:
 
 
 def _own(row: Row) -> dict[str, Any]:
-    stats: dict[str, Stat | None] = {
-        **row.metrics,
-        "H_gamma_0": row.uncalibrated_H,
-        "gamma": row.gamma,
-    }
+    stats = {**row.metrics, "H_gamma_0": row.uncalibrated_H, "gamma": row.gamma}
     bounds = {
         f"{name}_{side}": value
         for name, pair in row.intervals.items()
@@ -247,6 +235,5 @@ def _joined(values: Iterable[object]) -> str:
 
 def spreadsheet_safe(value: Any) -> Any:
     """Quote text that a spreadsheet would execute as a formula, since names are untrusted."""
-    return (
-        f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
-    )
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@"))
+    return f"'{value}" if formula else value

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from zslkit.errors import UserError
+from zslkit.report import export
 from zslkit.report.badges import badges_of
-from zslkit.report.export import spreadsheet_safe
 from zslkit.runs.folders import Run
 from zslkit.utils.files import replacing
 
@@ -46,12 +46,8 @@ def long_form(runs: Iterable[Run]) -> Iterator[dict[str, Any]]:
                 yield {**shared, "metric": metric, "value": float(value), **made}
 
 
-def write_csv(rows: Iterable[dict[str, Any]], stream: TextIO) -> None:
-    """Write the rows as CSV with a header."""
-    table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    for row in rows:
-        table.writerow({name: spreadsheet_safe(value) for name, value in row.items()})
+write_csv = partial(export.write_csv, columns=COLUMNS)
+"""Write the rows to a stream, as CSV with a header."""
 
 
 def write_parquet(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -23,13 +23,7 @@ def curves(
 ) -> Figure:
     """Mean against x with standard deviations as bars, one line per series.
 
-    Args:
-        series: Name -> points in drawing order; x values that are not numbers are placed side by
-            side.
-        title: Title.
-        x: Label of the x axis.
-        y: Label of the y axis.
-        scale: Scale of the x axis.
+    Points are drawn in their order; x values that are not numbers are placed side by side.
     """
     figure, axes = _figure(title)
     numbers = all(
@@ -40,15 +34,9 @@ def curves(
     names = list(dict.fromkeys(str(at) for points in series.values() for at, _ in points))
     for name, points in series.items():
         places = [at if numbers else names.index(str(at)) for at, _ in points]
+        means = [stat.mean for _, stat in points]
         spread = [stat.std or 0.0 for _, stat in points]
-        axes.errorbar(
-            places,
-            [stat.mean for _, stat in points],
-            yerr=spread,
-            marker="o",
-            capsize=3,
-            label=name,
-        )
+        axes.errorbar(places, means, yerr=spread, marker="o", capsize=3, label=name)
     if numbers:
         positive = sorted({abs(at) for points in series.values() for at, _ in points if at})
         axes.set_xscale(
@@ -66,21 +54,13 @@ def curves(
 def bars(
     lines: Sequence[tuple[str, Mapping[str, Stat]]], *, title: str, y: Sequence[str]
 ) -> Figure:
-    """Groups of horizontal bars with standard deviations.
-
-    Args:
-        lines: Label and metrics of each group.
-        title: Title.
-        y: Metrics to draw, one bar each.
-    """
+    """Groups of horizontal bars with standard deviations: a group per line, a bar per `y`."""
     figure, axes = _figure(title, height=1.0 + 0.28 * len(lines) * len(y))
     width = 0.8 / len(y)
     for k, name in enumerate(y):
         places = [i + k * width for i in range(len(lines))]
-        means, spreads = (
-            [figures[name].mean for _, figures in lines],
-            [figures[name].std or 0.0 for _, figures in lines],
-        )
+        means = [figures[name].mean for _, figures in lines]
+        spreads = [figures[name].std or 0.0 for _, figures in lines]
         axes.barh(places, means, height=width * 0.9, xerr=spreads, capsize=2, label=name)
     axes.set_yticks(
         [i + width * (len(y) - 1) / 2 for i in range(len(lines))], [label for label, _ in lines]

@@ -18,27 +18,11 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class Published(BaseModel):
-    """Result of one method on one dataset, in percent; None if unknown.
+    """Result of one method on one dataset (`published_as`), in percent; None if unknown.
 
-    Attributes:
-        method: Name of the method.
-        dataset: Dataset, as in `published_as`.
-        input: Input type.
-        T1: Zero-shot accuracy.
-        U: Accuracy on unseen classes among all classes.
-        S: Accuracy on seen classes among all classes.
-        H: Harmonic mean of U and S.
-        backbone: Network of the features.
-        averaging: Accuracy over classes or over images.
-        protocol: Label assigned here.
-        selection: Label assigned here.
-        calibration: Label assigned here; "constant": a gamma in the program, of unknown selection.
-        resolution: Label assigned here.
-        program: Authors' program that the labels were read from; it need not have produced the
-            numbers.
-        source: Source of the rest.
-        unconfirmed: Values without a public source.
-        notes: Further remarks.
+    Protocol, selection, calibration and resolution are labels assigned here, read from the authors'
+    `program`, which need not have produced the numbers; a "constant" calibration is a gamma in it,
+    of unknown selection. `source` is that of the rest; `unconfirmed` values have no public one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -84,16 +68,11 @@ class Published(BaseModel):
         whole = len(self._doubted) == sum(v is not None for v in self.figures().values())
         doubt = "unconfirmed" if whole else f"{', '.join(self._doubted)} unconfirmed"
         image = "accuracy per image" if self.averaging == "per image" else ""
-        return "; ".join(
-            part for part in (doubt if self._doubted else "", image, self.notes) if part
-        )
+        return "; ".join(filter(None, (doubt if self._doubted else "", image, self.notes)))
 
 
 def published(dataset: str | None = None) -> list[Published]:
-    """Published results, as papers print them.
-
-    Args:
-        dataset: Only results on this dataset, such as "cub"; None for all.
+    """Published results, as papers print them; of one dataset, such as "cub", or of all.
 
     Raises:
         UnknownName: There is no published result on this dataset.

@@ -63,9 +63,7 @@ def _hidden(record: RunRecord) -> set[str]:
 def _row_key(record: RunRecord, without: Set[str] = frozenset()) -> str:
     """Key of a row: equal for runs that differ only in the seed and in settings without effect.
 
-    Args:
-        record: Record of the run.
-        without: Settings to ignore.
+    `without` names settings to ignore.
     """
     model = record.model
     # Badges belong to the key, because a row's badges must hold for all its runs.
@@ -81,12 +79,9 @@ def _asked(record: RunRecord) -> dict[str, Any]:
     Features are left out, since their fingerprint represents them. Values that validation selected
     may differ from seed to seed within a row.
     """
-    without = _idle(record) | _hidden(record)
-    return {
-        key: value
-        for key, value in _flat(record).items()
-        if key not in without and not key.startswith("features.")
-    }
+    without, settings = _idle(record) | _hidden(record), _flat(record)
+    keys = [key for key in settings if not (key in without or key.startswith("features."))]
+    return {key: settings[key] for key in keys}
 
 
 def _idle(record: RunRecord) -> set[str]:
@@ -137,14 +132,11 @@ def _contradicts(records: Iterable[RunRecord]) -> bool:
 
 
 def _variants(firsts: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, str]]:
-    """Name of each row among the rows of its model: version, settings or source that differ.
+    """Name of each row among the rows of its model (one record each): version, settings or source.
 
     If names and badges are equal, settings without effect and selected values are added, and
     finally the identity. All rows are compared at once, because pairs would grow with the square of
     a sweep.
-
-    Args:
-        firsts: One record per row.
     """
     one_feed = len({_fed(record) for record in firsts}) == 1
     names = _differing(firsts, lambda record: _stated(record, not one_feed))
@@ -156,12 +148,8 @@ def _variants(firsts: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, str]]:
             more = _differing([firsts[i] for i in places], _rest)
             twice = Counter(more)
             for i, words in zip(places, more, strict=True):
-                words = (
-                    words
-                    if twice[words] == 1
-                    else ", ".join(filter(None, (words, f"run {firsts[i].identity}")))
-                )
-                names[i] = ", ".join(filter(None, (names[i], words)))
+                run = "" if twice[words] == 1 else f"run {firsts[i].identity}"
+                names[i] = ", ".join(filter(None, (names[i], words, run)))
     yield from zip(firsts, names, strict=True)
 
 
@@ -179,30 +167,20 @@ def _differing(
 
 
 def _word(key: str, value: Any) -> str:
-    return (
-        str(value)
-        if key in ("", "class")
-        else f"{key} {value}"
-        if key == "source"
-        else f"{key}={value}"
-    )
+    if key in ("", "class"):
+        return str(value)
+    return f"{key} {value}" if key == "source" else f"{key}={value}"
 
 
 _BADGED = ("protocol.selection", "protocol.calibration", "protocol.folds")
 
 
 def _stated(record: RunRecord, features: bool) -> dict[str, Any]:
-    """Properties that define the row, by key, without those in badges.
-
-    Args:
-        record: Record of the run.
-        features: Include settings of the section `features`.
-    """
+    """Properties that define the row, by key, without those in badges."""
     model = record.model
     found: dict[str, Any] = {"": f"{model.distribution} {model.version}", "class": model.class_path}
-    found |= {
-        key: value for key, value in _asked(record).items() if key not in _BADGED
-    } | dict.fromkeys(_hidden(record), "unknown")
+    found |= {key: value for key, value in _asked(record).items() if key not in _BADGED}
+    found |= dict.fromkeys(_hidden(record), "unknown")
     if features:
         found |= {key: value for key, value in _flat(record).items() if key.startswith("features.")}
     return found | ({"source": combined(model.source)[:8]} if model.source else {})
@@ -215,16 +193,11 @@ def _fed(record: RunRecord) -> tuple[str, str]:
 
 def _rest(record: RunRecord) -> dict[str, Any]:
     """Properties that distinguish runs beyond `_stated`."""
-    hidden = _hidden(record)
-    picked = {
-        key: value for key, value in _flat(record).items() if key in hidden
-    } | record.protocol.picked
-    given = {key: value for key, value in _flat(record).items() if key not in hidden}
-    return (
-        given
-        | {f"picked {key}": value for key, value in picked.items()}
-        | {"trained elsewhere": record.elsewhere}
-    )
+    given = _flat(record)
+    picked = {key: given.pop(key) for key in _hidden(record) & given.keys()}
+    picked |= record.protocol.picked
+    given |= {f"picked {key}": value for key, value in picked.items()}
+    return given | {"trained elsewhere": record.elsewhere}
 
 
 _SHOWN = frozenset(f"features.{name}" for name in ("input", "backbone", "weights", "size"))

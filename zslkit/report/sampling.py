@@ -14,21 +14,16 @@ class RowPair:
     """Row a compared with row b of a block.
 
     Attributes:
-        a: Index of row a.
-        b: Index of row b; a < b.
+        a: Index of row a, below that of row b.
         seeds: Common seeds, on which the rows are paired; without any, all runs are used.
         difference: H of a minus H of b in percent points.
-        low: Lower end of its 95 % interval over draws of the test images.
-        high: Upper end.
+        low: Lower end of its 95 % interval over draws of the test images; `high` is the upper one.
         p: p-value of no difference, by paired bootstrap.
-        p_holm: p corrected over all pairs of the block.
-        only_a: Unseen images that only a answers right among the unseen classes.
-        only_b: Unseen images that only b answers right among the unseen classes.
+        p_holm: p corrected over all pairs of the block, as mcnemar_p_holm.
+        only_a: Unseen images that only a answers right among the unseen classes; `only_b` likewise.
         mcnemar_p: McNemar's p-value of these counts.
-        mcnemar_p_holm: The same, corrected over all pairs of the block.
         seeds_each: Seeds per model with which the spread over seeds alone would separate them; None
-            if unknown.
-        seeds_said: The same as text.
+            if unknown. `seeds_said` is the same as text.
     """
 
     a: int
@@ -56,8 +51,6 @@ class Sampling:
     """Intervals and p-values of a block.
 
     Attributes:
-        resamples: Number of bootstrap resamples.
-        seed: Seed of the resamples.
         pairs: All pairs of rows with readable scores.
         approximated: Whether there are so many pairs that the smallest p-values are normal
             approximations.
@@ -70,12 +63,7 @@ class Sampling:
 
 
 def sentences_of(sampling: Sampling, names: Sequence[str]) -> list[str]:
-    """Sentences for a block.
-
-    Args:
-        sampling: Intervals and tests.
-        names: Names of the block's rows.
-    """
+    """Sentences for a block with rows of these names."""
     sentences = [
         "In brackets: 95 % interval of H over draws of the test images (bootstrap within classes, "
         f"{sampling.resamples} resamples); ± is the standard deviation over seeds."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -19,39 +19,28 @@ from zslkit.evaluation.significance import (
     seeds_needed,
     too_few,
 )
-from zslkit.report.comparison import Block, Row
+from zslkit.report.comparison import Block
 from zslkit.report.sampling import RowPair, Sampling, sentences_of
 from zslkit.runs.figures import Contradiction, check_figures
 from zslkit.runs.folders import Run, load_run
 
+SEED = 0
+"""Seed of the resamples."""
 
-def with_significance(blocks: Iterable[Block], seed: int = 0) -> list[Block]:
+
+def with_significance(blocks: Iterable[Block]) -> list[Block]:
     """Add intervals to rows, and tests to pairs of rows.
 
     Rows need their run folders. Rows without readable scores have no interval and are in no pair;
     notes name them. Notes also say which pairs differ.
 
-    Args:
-        blocks: The blocks.
-        seed: Seed of the resamples.
-
     Raises:
         Contradiction: Runs whose scores do not give the figures of their records.
     """
     read = [(block, _read(block)) for block in blocks]
-    if wrong := {place: why for _, (_, _, found) in read for place, why in found.items()}:
+    if wrong := {place: why for _, (*_, found) in read for place, why in found.items()}:
         raise Contradiction(wrong)
-    return [_judged(block, readable, faults, seed) for block, (readable, faults, _) in read]
-
-
-def run_outcomes(run: Run) -> Outcomes:
-    """Right and wrong answers of a finished run, with its own gamma.
-
-    Raises:
-        DataError: The scores are missing, damaged or not finite, or do not give the H of the
-            record.
-    """
-    return outcomes_of(run, *run_sets(run))
+    return [_judged(block, parts, columns, faults) for block, (parts, columns, faults, _) in read]
 
 
 def run_sets(run: Run) -> tuple[TestSets, tuple[str, ...]]:
@@ -69,7 +58,7 @@ def run_sets(run: Run) -> tuple[TestSets, tuple[str, ...]]:
 
 
 def outcomes_of(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> Outcomes:
-    """As `run_outcomes`, for loaded sets.
+    """Right and wrong answers of a finished run on its `run_sets`, with its own gamma.
 
     Raises:
         Contradiction: They do not give the figures of the record.
@@ -78,68 +67,53 @@ def outcomes_of(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> Outcome
     return outcomes(sets, run.record.protocol.gamma)
 
 
-@dataclass(frozen=True)
-class _Readable:
-    """Rows whose runs can all be read.
-
-    Attributes:
-        outcomes: Outcomes of these runs.
-        columns: Row index -> columns of its runs in `outcomes`, in the order of its seeds.
-    """
-
-    outcomes: Outcomes
-    columns: dict[int, list[int]]
+Columns = dict[int, list[int]]
+"""Row index -> columns of its runs in the joined outcomes, in the order of its seeds."""
 
 
-def _judged(block: Block, readable: _Readable | None, faults: Sequence[str], seed: int) -> Block:
-    notes = (*block.notes, *faults)
-    if readable is None:
-        return replace(block, notes=notes)
-    places = list(combinations(readable.columns, 2))
-    resampled = resample(readable.outcomes, count := enough_resamples(len(places)), seed)
-    rows = tuple(
-        _with_intervals(row, resampled, readable.columns.get(i)) for i, row in enumerate(block.rows)
-    )
-    sampling = Sampling(
-        count, seed, _pairs(block, readable, resampled, places), too_few(count, len(places))
-    )
+def _judged(block: Block, parts: list[Outcomes], columns: Columns, faults: Sequence[str]) -> Block:
+    block = replace(block, notes=(*block.notes, *faults))
+    if not parts:
+        return block
+    joined, places = together(parts), list(combinations(columns, 2))
+    resampled = resample(joined, count := enough_resamples(len(places)), SEED)
+    pairs = _pairs(block, joined, columns, resampled, places)
+    sampling = Sampling(count, SEED, pairs, too_few(count, len(places)))
     return replace(
         block,
-        rows=rows,
-        notes=(*notes, *sentences_of(sampling, row_names(block))),
+        rows=tuple(
+            replace(row, intervals=_intervals(resampled, columns[i])) if i in columns else row
+            for i, row in enumerate(block.rows)
+        ),
+        notes=(*block.notes, *sentences_of(sampling, block.names)),
         sampling=sampling,
     )
 
 
-def _read(block: Block) -> tuple[_Readable | None, list[str], dict[Path, str]]:
-    """The rows that can be read, a sentence for each other row, and runs with untrue records."""
+def _read(block: Block) -> tuple[list[Outcomes], Columns, list[str], dict[Path, str]]:
+    """Outcomes of the rows that can be read, a sentence for each other one, and untrue runs."""
     parts: list[Outcomes] = []
-    columns: dict[int, list[int]] = {}
+    columns: Columns = {}
     faults = []
     wrong: dict[Path, str] = {}
     for i, row in enumerate(block.rows):
-        if len(row.folders) != row.n:
-            faults.append(
-                f"{row.label} has no interval and stands in no test: its run folders are not known."
-            )
-            continue
         try:
-            own = [
-                found for folder in row.folders if (found := _of(folder, parts, wrong)) is not None
-            ]
+            if len(row.folders) != row.n:
+                raise UserError("its run folders are not known")
+            found = [_of(folder, parts, wrong) for folder in row.folders]
+            own = [one for one in found if one is not None]
         except UserError as error:
             faults.append(f"{row.label} has no interval and stands in no test: {error}.")
             continue
         columns[i] = list(range(len(parts), len(parts) + len(own)))
         parts += own
-    if wrong:
-        return None, faults, wrong
-    return (_Readable(together(parts), columns) if parts else None), faults, {}
+    return parts, columns, faults, wrong
 
 
 def _of(folder: str, before: list[Outcomes], wrong: dict[Path, str]) -> Outcomes | None:
+    run = load_run(Path(folder))
     try:
-        found = run_outcomes(load_run(Path(folder)))
+        found = outcomes_of(run, *run_sets(run))
     except Contradiction as error:
         wrong |= error.reasons
         return None
@@ -151,19 +125,19 @@ def _of(folder: str, before: list[Outcomes], wrong: dict[Path, str]) -> Outcomes
     return found
 
 
-def _with_intervals(row: Row, resampled: Resampled, columns: list[int] | None) -> Row:
-    if columns is None:
-        return row
+def _intervals(resampled: Resampled, columns: list[int]) -> dict[str, tuple[float, float]]:
     found = {name: resampled.interval(name, columns) for name in SAMPLED}
-    return replace(
-        row, intervals={name: (interval.low, interval.high) for name, interval in found.items()}
-    )
+    return {name: (interval.low, interval.high) for name, interval in found.items()}
 
 
 def _pairs(
-    block: Block, readable: _Readable, resampled: Resampled, places: list[tuple[int, int]]
+    block: Block,
+    joined: Outcomes,
+    columns: Columns,
+    resampled: Resampled,
+    places: list[tuple[int, int]],
 ) -> tuple[RowPair, ...]:
-    pairs = [_pair(block, readable, resampled, a, b, len(places)) for a, b in places]
+    pairs = [_pair(block, joined, columns, resampled, a, b, len(places)) for a, b in places]
     corrected = zip(
         pairs, holm([p.p for p in pairs]), holm([p.mcnemar_p for p in pairs]), strict=True
     )
@@ -171,25 +145,28 @@ def _pairs(
 
 
 def _pair(
-    block: Block, readable: _Readable, resampled: Resampled, a: int, b: int, of: int
+    block: Block,
+    joined: Outcomes,
+    columns: Columns,
+    resampled: Resampled,
+    a: int,
+    b: int,
+    of: int,
 ) -> RowPair:
-    common = tuple(sorted(set(block.rows[a].seeds) & set(block.rows[b].seeds)))
+    seeds = [block.rows[i].seeds for i in (a, b)]
+    common = set(seeds[0]) & set(seeds[1])
     left, right = (
-        [
-            column
-            for seed, column in zip(block.rows[i].seeds, readable.columns[i], strict=True)
-            if seed in common or not common
-        ]
-        for i in (a, b)
+        [column for seed, column in zip(own, columns[i], strict=True) if seed in (common or own)]
+        for i, own in zip((a, b), seeds, strict=True)
     )
     difference = paired_difference(resampled, left, right, pairs=of)
-    images = mcnemar(readable.outcomes.T1[:, left], readable.outcomes.T1[:, right])
+    images = mcnemar(joined.T1[:, left], joined.T1[:, right])
     h = resampled.value["H"]
-    seeds = seeds_needed(*(h[readable.columns[i]].tolist() for i in (a, b)))
+    needed = seeds_needed(*(h[columns[i]].tolist() for i in (a, b)))
     return RowPair(
         a=a,
         b=b,
-        seeds=common,
+        seeds=tuple(sorted(common)),
         difference=difference.interval.value,
         low=difference.interval.low,
         high=difference.interval.high,
@@ -199,11 +176,6 @@ def _pair(
         only_b=images.only_b,
         mcnemar_p=images.p,
         mcnemar_p_holm=images.p,
-        seeds_each=seeds.each,
-        seeds_said=seeds.sentence,
+        seeds_each=needed.each,
+        seeds_said=needed.sentence,
     )
-
-
-def row_names(block: Block) -> list[str]:
-    """Name of each row in sentences; see `Block.names`."""
-    return list(block.names)

@@ -54,7 +54,6 @@ class Variant:
     Attributes:
         row: Name of its row, "" without rows.
         point: Its point in the grid.
-        settings: Its settings.
     """
 
     row: str
@@ -63,11 +62,9 @@ class Variant:
 
     @property
     def label(self) -> str:
-        parts = [self.row] if self.row else []
-        return (
-            ", ".join([*parts, *(f"{key}={_short(value)}" for key, value in self.point.items())])
-            or "as preset"
-        )
+        values = {k: f"{v:g}" if isinstance(v, float) else v for k, v in self.point.items()}
+        point = [f"{key}={value}" for key, value in values.items()]
+        return ", ".join(filter(None, [self.row, *point])) or "as preset"
 
 
 @dataclass(frozen=True)
@@ -91,11 +88,8 @@ def read_study(source: str | Path | Mapping[str, Any]) -> Study:
     else:
         path, layer = str(source), read_yaml(source)
     study = build(Study, merge([layer]), path)
-    if any(not values for values in study.grid.values()):
-        raise UserError(
-            f"{path}: grid: {next(k for k, v in study.grid.items() if not v)} has no values; list "
-            "some"
-        )
+    if empty := [key for key, values in study.grid.items() if not values]:
+        raise UserError(f"{path}: grid: {empty[0]} has no values; list some")
     if study.plot and study.plot.x is not None and study.plot.x not in study.grid:
         raise UserError(
             f"{path}: plot.x = {study.plot.x!r} is no key of the grid "
@@ -105,12 +99,7 @@ def read_study(source: str | Path | Mapping[str, Any]) -> Study:
 
 
 def variants(study: Study, changes: Mapping[str, Any] | None = None) -> list[Variant]:
-    """All variants, in the order of the file.
-
-    Args:
-        study: The study.
-        changes: Settings of the caller; rows and grid override them.
-    """
+    """All variants, in the order of the file; rows and grid override the caller's `changes`."""
     return list(_variants(study, changes or {}))
 
 
@@ -120,21 +109,12 @@ def _variants(study: Study, changes: Mapping[str, Any]) -> Iterator[Variant]:
         for values in product(*study.grid.values()):
             point = dict(zip(study.grid, values, strict=True))
             layers = [Layer(base, "study"), Layer(nested(own), "row"), Layer(nested(point), "grid")]
-            yield Variant(
-                row, {key: number(value) for key, value in point.items()}, merge(layers).values
-            )
+            numbers = {key: number(value) for key, value in point.items()}
+            yield Variant(row, numbers, merge(layers).values)
 
 
 def line(variant: Variant, records: Sequence[RunRecord]) -> StudyLine:
     """Means and standard deviations of the finished runs of a variant."""
     figures = {name: Stat.of([getattr(r.metrics, name) for r in records]) for name in FIGURES}
-    return StudyLine(
-        variant,
-        figures,
-        Stat.of([r.costs.train_seconds for r in records]),
-        tuple(r.identity for r in records),
-    )
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    seconds = Stat.of([r.costs.train_seconds for r in records])
+    return StudyLine(variant, figures, seconds, tuple(r.identity for r in records))

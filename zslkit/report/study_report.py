@@ -12,7 +12,7 @@ from zslkit.errors import ZslkitError
 from zslkit.report import plots
 from zslkit.report.comparison import Stat
 from zslkit.report.study import FIGURES, Plot, Study, StudyLine
-from zslkit.report.tables import markdown_text, plain
+from zslkit.report.tables import markdown_text, plain, spread
 from zslkit.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def cells(lines: Sequence[StudyLine]) -> list[tuple[str, ...]]:
         (
             line.variant.label,
             str(line.figures["H"].n),
-            *(_spread(line.figures[name], 3 if name == "AUSUC" else 1) for name in FIGURES),
+            *(spread(line.figures[name], name) for name in FIGURES),
             f"{line.train_seconds.mean:.0f} s",
         )
         for line in lines
@@ -43,20 +43,11 @@ def markdown(study: Study, lines: Sequence[StudyLine], missing: Sequence[str] = 
         f"{markdown_text(f'{study.model} on {study.dataset}')}, seeds {seeds}; mean ± standard "
         "deviation over runs."
     )
-    parts = [
-        f"### {markdown_text(study.title)}",
-        "",
-        f"| {rows[0]} |",
-        f"|{rule}|",
-        *(f"| {row} |" for row in rows[1:]),
-        "",
-        how,
-    ]
-    if missing:
-        parts += ["", markdown_text(f"Runs that failed and are missing: {'; '.join(missing)}.")]
-    return "\n".join(
-        [*parts, *(["", *map(plain, study.notes.strip().split("\n"))] if study.notes else []), ""]
-    )
+    table = [f"| {rows[0]} |", f"|{rule}|", *(f"| {row} |" for row in rows[1:])]
+    lost = [f"Runs that failed and are missing: {'; '.join(missing)}."] if missing else []
+    notes = ["", *map(plain, study.notes.strip().split("\n"))] if study.notes else []
+    said = [how, *(part for text in lost for part in ("", markdown_text(text))), *notes]
+    return "\n".join([f"### {markdown_text(study.title)}", "", *table, "", *said, ""])
 
 
 def as_data(study: Study, lines: Sequence[StudyLine]) -> dict[str, Any]:
@@ -85,10 +76,9 @@ def write(
     stem: str,
     missing: Sequence[str] = (),
 ) -> list[Path]:
-    """Write stem.md, stem.json and, if the study has a plot, stem.svg; `missing`: runs that failed.
+    """Write stem.md, stem.json and, if the study has a plot, stem.svg; returns their paths.
 
-    Returns:
-        Paths of the files.
+    `missing` names runs that failed.
 
     Raises:
         ZslkitError: Writing fails.
@@ -127,16 +117,7 @@ def figure(study: Study, lines: Sequence[StudyLine]) -> Figure:
     for line in lines:
         others = [f"{k}={v}" for k, v in line.variant.point.items() if k != plot.x]
         for y in plot.y:
-            name = ", ".join(
-                [
-                    *([line.variant.row] if line.variant.row else []),
-                    *others,
-                    *([y] if len(plot.y) > 1 else []),
-                ]
-            )
+            parts = [line.variant.row, *others, y if len(plot.y) > 1 else ""]
+            name = ", ".join(filter(None, parts))
             series.setdefault(name, []).append((line.variant.point[plot.x], line.figures[y]))
     return plots.curves(series, title=study.title, x=plot.x, y=", ".join(plot.y), scale=plot.scale)
-
-
-def _spread(stat: Stat, digits: int) -> str:
-    return f"{stat.mean:.{digits}f}" + ("" if stat.std is None else f" ± {stat.std:.{digits}f}")

@@ -25,7 +25,6 @@ class Cell:
     """One cell of a table.
 
     Attributes:
-        text: Its text.
         bold: Whether it is the best of its column.
         grey: Whether it is not a result of our runs.
         interval: Text after the cell's text, or below it in a narrow table.
@@ -54,22 +53,14 @@ class Grid:
 def grid(block: Block, columns: Sequence[str] | None = None) -> Grid:
     """Rows of runs, then chance, then published results.
 
-    Args:
-        block: The rows.
-        columns: Headers beside that of the model; None for all that say something here.
+    `columns` are headers beside that of the model; None for all that say something here.
     """
     plain_h = block.calibrated or "H, gamma 0" in (columns or ())
     metrics = ["T1", "U", "S", "H", *(["H, gamma 0"] if plain_h else []), "AUSUC"]
     header = ("model", "runs", *metrics, *COST_NAMES, "protocol")
-    chance = [
-        "chance",
-        "",
-        *(_figure(_chance_of(block, name)) for name in metrics),
-        *[""] * len(COST_NAMES),
-        "answers at random",
-    ]
+    chance = [_figure(block.chance.get("H" if m.startswith("H") else m)) for m in metrics]
     rows = [_run_cells(row, metrics) for row in block.rows]
-    rows.append(tuple(Cell(text, grey=True) for text in chance))
+    rows.append(_grey("chance", "", *chance, *[""] * len(COST_NAMES), "answers at random"))
     rows += [_published_cells(entry, metrics) for entry in block.published]
     whole = Grid(header, tuple(rows))
     return whole if columns is None else whole.only(columns)
@@ -106,17 +97,13 @@ def on_test_notes(block: Block) -> list[str]:
         by, names = ("epoch", ("T1", "H")) if row.made.selection == ON_TEST else ("gamma", ("H",))
         if "U" not in row.added:  # the row itself is calibrated
             by = "epoch, at gamma 0,"
-        added.append(
-            f"{row.label} by {by} "
-            f"{', '.join(f'{name} {signed(row.added[name])}' for name in names)}"
-        )
+        figures = ", ".join(f"{name} {signed(row.added[name])}" for name in names)
+        added.append(f"{row.label} by {by} {figures}")
+    if not added:
+        return [ON_TEST_NOTE]
     return [
         ON_TEST_NOTE,
-        *(
-            [f"Picking on the test sets added to each row's own figures: {'; '.join(added)}."]
-            if added
-            else []
-        ),
+        f"Picking on the test sets added to each row's own figures: {'; '.join(added)}.",
     ]
 
 
@@ -175,40 +162,26 @@ def _markdown_table(content: Grid) -> list[str]:
 def _run_cells(row: Row, metrics: list[str]) -> tuple[Cell, ...]:
     badges = ", ".join(with_gamma(badge, row.gamma) for badge in row.badges)
     figures = {**row.metrics, "H, gamma 0": row.uncalibrated_H}
-    return (
-        Cell(row.marked),
-        Cell(str(row.n)),
-        *(
-            Cell(
-                _spread(figures[name], _digits(name)),
-                bold=name in row.best,
-                interval=_interval(row, name),
-            )
-            for name in metrics
-        ),
-        *(
-            Cell(_cost(row.costs[name], show), bold=name in row.best)
-            for name, show in _COSTS.items()
-        ),
-        Cell(f"{badges}, {row.input}"),
-    )
+    shown = [
+        Cell(spread(figures[name], name), name in row.best, interval=_interval(row, name))
+        for name in metrics
+    ]
+    costs = [
+        Cell(DASH if (stat := row.costs[name]) is None else show(stat.mean), name in row.best)
+        for name, show in _COSTS.items()
+    ]
+    return Cell(row.marked), Cell(str(row.n)), *shown, *costs, Cell(f"{badges}, {row.input}")
 
 
 def _on_test_cells(row: PickedOnTest) -> tuple[Cell, ...]:
     shown = [
-        DASH if (stat := row.metrics[name]) is None else _spread(stat, _digits(name))
-        for name in METRICS
+        DASH if (stat := row.metrics[name]) is None else spread(stat, name) for name in METRICS
     ]
     words = [
         badge if row.gamma is None else with_gamma(badge, row.gamma) for badge in row.made.words
     ]
-    texts = [
-        row.label,
-        str(row.n),
-        *shown,
-        ", ".join([*words, *([row.made.input] if row.made.input else [])]),
-    ]
-    return tuple(Cell(text, grey=True) for text in texts)
+    made = ", ".join(filter(None, [*words, row.made.input]))
+    return _grey(row.label, str(row.n), *shown, made)
 
 
 def _interval(row: Row, metric: str) -> str:
@@ -220,53 +193,35 @@ def _interval(row: Row, metric: str) -> str:
 def how_published(entry: Published) -> str:
     """Badges of a published row, its unknown ones, and the source of the labels."""
     made: Badges = badges_of_published(entry)
-    shown = [
-        mark.text
-        for mark in made.marks()
-        if mark.kind not in ("note", "input", "trained", "backbone")
-    ]
+    apart = ("note", "input", "trained", "backbone")
+    shown = [mark.text for mark in made.marks() if mark.kind not in apart]
     shown.append(f"{made.backbone}{'?' if 'backbone' in entry.unconfirmed else ''} {made.trained}")
     unknown = f"{UNKNOWN}: {', '.join(made.unknown)}" if made.unknown else ""
-    return "; ".join(
-        part
-        for part in (
-            ", ".join(shown),
-            unknown,
-            f"labels of {entry.program}" if entry.program else "",
-        )
-        if part
-    )
+    program = f"labels of {entry.program}" if entry.program else ""
+    return "; ".join(filter(None, (", ".join(shown), unknown, program)))
 
 
 def _published_cells(entry: Published, metrics: list[str]) -> tuple[Cell, ...]:
     def shown(name: str) -> str:
         return _figure(entry.figures().get(name)) + ("?" if name in entry.unconfirmed else "")
 
-    remarks = "; ".join(part for part in ("published", how_published(entry), entry.remarks) if part)
-    texts = [
-        f"{entry.method}, {entry.input}",
-        "",
-        *(shown(name) for name in metrics),
-        *[""] * len(COST_NAMES),
-        remarks,
-    ]
+    remarks = "; ".join(filter(None, ("published", how_published(entry), entry.remarks)))
+    figures, costs = map(shown, metrics), [""] * len(COST_NAMES)
+    return _grey(f"{entry.method}, {entry.input}", "", *figures, *costs, remarks)
+
+
+def _grey(*texts: str) -> tuple[Cell, ...]:
     return tuple(Cell(text, grey=True) for text in texts)
-
-
-def _chance_of(block: Block, metric: str) -> float | None:
-    return block.chance.get("H" if metric.startswith("H") else metric)
 
 
 def with_gamma(badge: str, gamma: Stat) -> str:
     """Badge text with the mean gamma, for badges on gamma."""
-    return f"{badge} ({_spread(gamma, 2)})" if badge.startswith("gamma") else badge
+    return f"{badge} ({spread(gamma, 'gamma')})" if badge.startswith("gamma") else badge
 
 
-def _digits(metric: str) -> int:
-    return 3 if metric == "AUSUC" else 1
-
-
-def _spread(stat: Stat, digits: int) -> str:
+def spread(stat: Stat, metric: str) -> str:
+    """Mean and standard deviation, with the digits of the metric: '50.3 ± 0.2'."""
+    digits = {"AUSUC": 3, "gamma": 2}.get(metric, 1)
     around = "" if stat.std is None else f" ± {stat.std:.{digits}f}"
     return f"{stat.mean:.{digits}f}{around}"
 
@@ -278,10 +233,6 @@ def signed(points: float, digits: int = 1) -> str:
 
 def _figure(value: float | None) -> str:
     return DASH if value is None else f"{value:.1f}"
-
-
-def _cost(stat: Stat | None, show: Callable[[float], str]) -> str:
-    return DASH if stat is None else show(stat.mean)
 
 
 def _count(value: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zslkit.report.block import Block
 from zslkit.report.columns import COST_NAMES, Layout
@@ -70,13 +70,8 @@ def _rich_part(header: Sequence[str], rows: Sequence[Sequence[Cell]], style: str
     from rich import box
     from rich.table import Table
 
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        style=style,
-        header_style=style or "table.header",
-    )
+    look: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
+    table = Table(**look, style=style, header_style=style or "table.header")
     for name in header:
         words = name in ("model", "protocol")
         table.add_column(
@@ -94,9 +89,6 @@ def _rich_part(header: Sequence[str], rows: Sequence[Sequence[Cell]], style: str
 def _rich_cell(cell: Cell) -> Text:
     from rich.text import Text
 
-    text = Text(plain(cell.text).replace(" ± ", "±"), style=_style(cell))
+    style = "bold" if cell.bold else "bright_black" if cell.grey else ""
+    text = Text(plain(cell.text).replace(" ± ", "±"), style=style)
     return text.append(f"\n{cell.interval}", style="not bold") if cell.interval else text
-
-
-def _style(cell: Cell) -> str:
-    return "bold" if cell.bold else "bright_black" if cell.grey else ""

@@ -31,13 +31,7 @@ def fitting_preset(
     """Sentence with the command for a preset made for the dataset's attributes; "" if none fits.
 
     Only for a run without such a preset: none is requested, and the model has none for the dataset.
-
-    Args:
-        plan: Settings of the run.
-        dataset: Dataset as the user names it.
-        data_root: Folder of datasets as the user names it.
-        data: The dataset.
-        choices: The other arguments of `make_plan`.
+    `dataset` and `data_root` are as the user names them; choices, as of `make_plan`.
     """
     used = {origin for origin in plan.origins.values() if origin.startswith("preset ")}
     found = shipped_columns(data.semantics.names)

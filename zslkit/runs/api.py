@@ -18,16 +18,16 @@ from zslkit.features.unreadable import readable
 from zslkit.registry import is_card
 from zslkit.runs import tracking
 from zslkit.runs.advice import fitting_preset, replaced_by_search
-from zslkit.runs.execute import ExternalWeights as ExternalWeights
-from zslkit.runs.execute import RunExecution
 from zslkit.runs.find import RunQuery, matching_runs, run_query
 from zslkit.runs.folders import find_runs_of, run_path
+from zslkit.runs.job import ExternalWeights as ExternalWeights
+from zslkit.runs.job import RunJob
 from zslkit.runs.plan import make_plan
 from zslkit.runs.processes import Reuse, found, result_of
 from zslkit.runs.result import Result as Result
-from zslkit.training import selection
 from zslkit.training.inputs import Inputs, choose_input, prepare
 from zslkit.training.search import TrialExecutor
+from zslkit.training.selection import ValidationContext
 from zslkit.utils import distributed, library_state
 from zslkit.utils.determinism import deterministic as only_deterministic
 from zslkit.utils.devices import choose_device as choose_device
@@ -37,55 +37,23 @@ from zslkit.utils.stops import contained
 
 
 def resolve(
-    model: str,
-    dataset: str | Path = "digits",
-    *,
-    data_root: str | Path = "data",
-    settings: GivenSettings = (),
-    config: str | Path | None = None,
-    preset: str | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    table: Sequence[str] = (),
+    model: str, dataset: str | Path = "digits", *, data_root: str | Path = "data", **choices: Any
 ) -> Settings:
-    """Settings that a run would use, and the origin of each value. Needs no data.
+    """Settings that a run would use, and the origin of each; choices are those of `make_plan`.
 
-    Args:
-        model: Name of a registered model.
-        dataset: Name of a registered dataset, or path of a dataset card.
-        data_root: Not used; accepted so that `run` takes the same arguments.
-        settings: Settings, as a dictionary such as {"train.epochs": 5}, nested or with dotted keys,
-            or as texts `key=value` of `--set`.
-        config: YAML file of settings.
-        preset: Name of a preset of the model.
-        overrides: Settings that win over all others; a dictionary as of `settings`.
-        table: All models that share the settings; empty for this model alone.
+    Needs no data; `data_root` is accepted so that `run` takes the same arguments.
     """
     with contained(f"The model {model!r}"), library_state.held(model):
-        plan = make_plan(
-            model,
-            dataset,
-            settings=settings,
-            config=config,
-            preset=preset,
-            overrides=overrides,
-            table=table,
-        )
+        plan = make_plan(model, dataset, **choices)
     return Settings(plan.values, dict(plan.origins))
 
 
 def resolve_input(
     model: str, dataset: str = "digits", *, data_root: str | Path = "data", **choices: Any
 ) -> tuple[Input, bool]:
-    """What `features.input` leads to: pooled, map or image.
+    """What `features.input` leads to (pooled, map or image), and whether the dataset was looked at.
 
-    Args:
-        model: As `resolve`, also the following.
-        dataset: Name of a registered dataset, or path of a dataset card.
-        data_root: Folder that holds the datasets.
-        **choices: Settings, as of `resolve`.
-
-    Returns:
-        The input, and whether the dataset was looked at; without its files, images are assumed.
+    Arguments as of `resolve`. Without the dataset's files, images are assumed.
 
     Raises:
         UserError: The model does not take the input that is asked for.
@@ -169,17 +137,10 @@ def run(
         with distributed.in_turn():
             ready = tracking.load(trackers)  # first: an unusable tracker must not cost a training
         job = _job(model, dataset, seed, data_root, device, reporter, choices)
-        result = result_of(
-            replace(job, external_weights=trained, trackers=ready, executor=executor),
-            Path(out),
-            _reuse(again, reuse_changed),
-        )
-    return replace(result, data_root=_root(dataset, data_root), device=device)
-
-
-def _root(dataset: str | Path, data_root: str | Path) -> Path:
-    """Where the run's dataset is found again."""
-    return Path(dataset) if is_card(dataset) else Path(data_root)
+        job = replace(job, external_weights=trained, trackers=ready, executor=executor)
+        result = result_of(job, Path(out), _reuse(again, reuse_changed))
+    root = Path(dataset) if is_card(dataset) else Path(data_root)  # where it is found again
+    return replace(result, data_root=root, device=device)
 
 
 def _reuse(again: bool, reuse_changed: bool) -> Reuse:
@@ -193,31 +154,18 @@ def context(
     *,
     seed: int = 0,
     data_root: str | Path = "data",
-    settings: GivenSettings = (),
-    config: str | Path | None = None,
-    preset: str | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    table: Sequence[str] = (),
     device: str = "auto",
     reporter: Reporter | None = None,
-) -> selection.ValidationContext:
+    **choices: Any,
+) -> ValidationContext:
     """The validation folds and settings in which `run` with these arguments tries search points.
 
-    Makes no run. See `selection.try_point`.
-
-    Args:
-        folder: Folder for files that the trainings leave behind.
+    Makes no run (`zslkit.training.selection.try_point`). The trainings leave files behind in
+    `folder`.
 
     Raises:
         UserError: As `run` before it trains.
     """
-    choices = {
-        "settings": settings,
-        "config": config,
-        "preset": preset,
-        "overrides": overrides,
-        "table": table,
-    }
     with contained(f"The model {model!r}"):
         job = _job(model, dataset, seed, data_root, device, reporter or Silent(), choices)
         return job.context(Path(folder), lambda **row: None)
@@ -232,7 +180,7 @@ class Finder:
 
     def __init__(self) -> None:
         self._wanted: dict[str, RunQuery] = {}
-        self._jobs: dict[str, RunExecution] = {}
+        self._jobs: dict[str, RunJob] = {}
         self._opened: dict[str, Any] = {}
 
     def find(
@@ -251,13 +199,9 @@ class Finder:
         trackers: Sequence[str] = (),
         **choices: Any,
     ) -> tuple[Result | None, list[str]]:
-        """The finished run that `run` with these arguments would return.
+        """The run that `run` with these arguments would return, and the notes that it would print.
 
-        Args:
-            trackers: Not used; accepted so that `run` takes the same arguments.
-
-        Returns:
-            The run, or None if `run` would make one, and the notes that `run` would print.
+        None if `run` would make one. `trackers` is accepted so that `run` takes the same arguments.
 
         Raises:
             UserError: As `run` before it trains.
@@ -277,11 +221,8 @@ class Finder:
                 self._jobs[key] = _job(
                     model, dataset, seed, data_root, device, reporter, choices, self._opened
                 )
-            return found(
-                replace(self._jobs[key], seed=seed, reporter=reporter),
-                Path(out),
-                _reuse(again, reuse_changed),
-            )
+            job = replace(self._jobs[key], seed=seed, reporter=reporter)
+            return found(job, job.place(Path(out)), _reuse(again, reuse_changed))
 
 
 def _job(
@@ -293,12 +234,8 @@ def _job(
     reporter: Reporter,
     choices: Mapping[str, Any],
     opened: dict[str, Any] | None = None,
-) -> RunExecution:
-    """Plan, data and inputs of one run.
-
-    Args:
-        opened: Datasets and inputs that other runs have opened; this run uses and extends it.
-    """
+) -> RunJob:
+    """Plan, data and inputs of one run; datasets and inputs that `opened` holds are shared."""
     seed = check_seed(seed)
     shared = {} if opened is None else opened
 
@@ -331,22 +268,8 @@ def _job(
     def make() -> Inputs:
         return prepare(data, plan.features, input_kind, chosen_device, reporter, encoder)
 
-    inputs = (
-        make()
-        if encoder is not None
-        else once(f"{place} {chosen_device} {input_kind} {plan.features.model_dump_json()}", make)
-    )
-    return RunExecution(
-        plan,
-        data,
-        inputs,
-        seed,
-        chosen_device,
-        reporter,
-        time.monotonic() - began,
-        _published_as(dataset),
-    )
-
-
-def _published_as(dataset: str | Path) -> str:
-    return "" if is_card(dataset) else str(DATASETS.load(str(dataset))[1].published_as)
+    asked = f"{place} {chosen_device} {input_kind} {plan.features.model_dump_json()}"
+    inputs = once(asked, make) if encoder is None else make()
+    published = "" if is_card(dataset) else str(DATASETS.load(str(dataset))[1].published_as)
+    seconds = time.monotonic() - began
+    return RunJob(plan, data, inputs, seed, chosen_device, reporter, seconds, published)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError
 from zslkit.runs.folders import Run
-from zslkit.runs.scores import LONGEST_HEADER, UNREADABLE, put
+from zslkit.runs.scores import UNREADABLE, put, take
 from zslkit.semantics import Semantics
 from zslkit.utils.files import check_permitted, parse_json, replacing
 
@@ -39,14 +39,7 @@ _WORDS = "word_vectors"
 
 @dataclass(frozen=True, eq=False)
 class ClassInfo:
-    """Classes and semantics of a dataset.
-
-    Attributes:
-        name: Name of the dataset.
-        classes: The C class names.
-        seen: (C,) bool.
-        semantics: Semantics of the C classes.
-    """
+    """Classes, which of them are seen (C,) bool, and semantics of a dataset."""
 
     name: str
     classes: tuple[str, ...]
@@ -57,32 +50,24 @@ class ClassInfo:
 def save(path: Path, dataset: Dataset) -> None:
     """Write class names and semantics of a dataset to `path`, atomically."""
     semantics = dataset.semantics
+    groups = {name: list(columns) for name, columns in semantics.groups.items()}
     arrays: dict[str, NDArray[Any]] = {
         "classes": np.array(dataset.classes, dtype=np.str_),
         "seen": dataset.seen,
         "attributes": semantics.attributes,
         "names": np.array(semantics.names, dtype=np.str_),
-        "groups": np.array(
-            json.dumps({name: list(columns) for name, columns in semantics.groups.items()})
-        ),
+        "groups": np.array(json.dumps(groups)),
         "kind": np.array(semantics.kind),
     }
     if semantics.word_vectors is not None:
         arrays[_WORDS] = semantics.word_vectors
-    with (
-        replacing(path) as beside,
-        beside.open("wb") as file,
-        zipfile.ZipFile(file, "w") as archive,
-    ):
+    with replacing(path) as beside, zipfile.ZipFile(beside, "w") as archive:
         for name, array in arrays.items():
             put(archive, name, array)
 
 
 def read(run: Run) -> ClassInfo | None:
-    """Read the classes and semantics of a run.
-
-    Returns:
-        The classes, None if the run is older than this file.
+    """Read the classes and semantics of a run; None if the run is older than this file.
 
     Raises:
         DataError: The file is damaged or does not belong to the run.
@@ -102,11 +87,9 @@ def read(run: Run) -> ClassInfo | None:
     except DataError as error:
         raise DataError(f"{path}: {error}; {mend}") from error
     classes, seen = tuple(arrays["classes"].tolist()), arrays["seen"]
-    same = classes == tuple(record.per_class) and len(seen) == len(classes) == len(
-        semantics.attributes
-    )
     if (
-        not same
+        classes != tuple(record.per_class)
+        or not len(seen) == len(classes) == len(semantics.attributes)
         or int(seen.sum()) != record.dataset.seen
         or semantics.fingerprint() != record.fingerprints.semantics
     ):
@@ -124,11 +107,9 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         names = [*_PARTS, *([_WORDS] if f"{_WORDS}.npy" in archive.namelist() else [])]
         arrays = {name: _array(file, archive, name) for name in names}
-    for name, (dtype_kind, dimensions) in (_PARTS | {_WORDS: ("f", 2)}).items():
-        if name in arrays and (
-            arrays[name].dtype.kind != dtype_kind or arrays[name].ndim != dimensions
-        ):
-            raise ValueError(f"{name} is {arrays[name].dtype} of shape {arrays[name].shape}")
+    for name, array in arrays.items():
+        if (array.dtype.kind, array.ndim) != _PARTS.get(name, ("f", 2)):
+            raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
     return arrays
 
 
@@ -137,11 +118,7 @@ def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str) -> NDArray[Any]
     # `save` does not compress, so a member is never larger than the file (no zip bomb).
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > os.fstat(file.fileno()).st_size:
         raise ValueError(f"{name} is packed or ends behind the end of the file")
-    with archive.open(info) as member:
-        array: NDArray[Any] = np.lib.format.read_array(
-            member, allow_pickle=False, max_header_size=LONGEST_HEADER
-        )
-        return array
+    return take(archive, name)
 
 
 def _semantics(arrays: dict[str, NDArray[Any]]) -> Semantics:
@@ -150,10 +127,5 @@ def _semantics(arrays: dict[str, NDArray[Any]]) -> Semantics:
         for name, columns in parse_json(str(arrays["groups"])).items()
     }
     words = arrays[_WORDS].astype(np.float32) if _WORDS in arrays else None
-    return Semantics(
-        arrays["attributes"].astype(np.float32),
-        tuple(arrays["names"].tolist()),
-        groups,
-        words,
-        str(arrays["kind"]),
-    )
+    table, names = arrays["attributes"].astype(np.float32), tuple(arrays["names"].tolist())
+    return Semantics(table, names, groups, words, str(arrays["kind"]))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
-from hashlib import sha256
+from collections.abc import Sequence
+from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 from zslkit.acquire.cache_marks import SHARED, SHARED_FILES, SHARED_MANIFEST
 from zslkit.acquire.unpack import unpack
@@ -23,7 +23,6 @@ FORMAT = 1
 """Version of the file; another version is refused with an error."""
 
 _PLACE = re.compile(r"[^/]+/[^/]+/seed-?\d+-[0-9a-f]{12}/[^/]+")
-_CHUNK = 1 << 20
 _GENEROUS, _FOLD = 1 << 30, 100
 """A file that unfolds to over 1 GiB and a hundred times its size is refused."""
 
@@ -31,14 +30,7 @@ _GENEROUS, _FOLD = 1 << 30, 100
 def export_runs(runs: Sequence[Run], file: Path) -> int:
     """Write records, scores, logs, settings and tags of finished runs into one zip file.
 
-    Weights stay behind. The file appears when it is whole.
-
-    Args:
-        runs: The runs.
-        file: File to write; it must not exist.
-
-    Returns:
-        Its size in bytes.
+    Weights stay behind. The file appears when it is whole; returns its size in bytes.
 
     Raises:
         UserError: The file exists, there is no run, or one run stands there twice.
@@ -62,8 +54,7 @@ def export_runs(runs: Sequence[Run], file: Path) -> int:
                     if (run.folder / name).is_file():
                         place = f"{place_of_run}/{name}"
                         archive.write(run.folder / name, place)
-                        with (run.folder / name).open("rb") as stream:
-                            digests[place] = _digest(stream)
+                        digests[place] = _digest(run.folder / name)
             manifest = {"format": FORMAT, "made_by": f"zslkit {version('zslkit')}"}
             text = json.dumps({**manifest, "files": digests}, indent=1)
             archive.writestr(SHARED_MANIFEST, text + "\n")
@@ -106,9 +97,7 @@ def runs_in(file: Path) -> list[Run]:
         DataError: The file is damaged, of another version, holds anything but runs, or a record
             does not follow from its scores; nothing is kept.
     """
-    with file.open("rb") as stream:
-        key = _digest(stream)[:32]
-    target = cache_root() / SHARED / key
+    target = cache_root() / SHARED / _digest(file)[:32]
     if not target.is_dir():
         _survey(file)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +108,7 @@ def runs_in(file: Path) -> list[Run]:
 
 def _survey(file: Path) -> None:
     """Check the members of an export before anything is unpacked."""
-    claimed, names = 0, set[str]()
+    claimed, names, fault = 0, set[str](), ""
     with opened(file) as archive:
         for member in archive.members():
             path = member.path.as_posix()
@@ -127,16 +116,15 @@ def _survey(file: Path) -> None:
                 _PLACE.fullmatch(path) and PurePosixPath(path).name in SHARED_FILES
             )
             if member.kind != "file" or not whole or path in names:
-                raise DataError(
-                    f"{file} is no export of runs: it holds {path!r}; make one with "
-                    "zslkit runs --export FILE"
-                )
+                fault = f"it holds {path!r}"
+                break
             names.add(path)
             claimed += member.size
-    if SHARED_MANIFEST not in names:
+    if not fault and SHARED_MANIFEST not in names:
+        fault = f"it has no {SHARED_MANIFEST}"
+    if fault:
         raise DataError(
-            f"{file} is no export of runs: it has no {SHARED_MANIFEST}; make one with "
-            "zslkit runs --export FILE"
+            f"{file} is no export of runs: {fault}; make one with zslkit runs --export FILE"
         )
     if claimed > max(_GENEROUS, _FOLD * file.stat().st_size):
         raise DataError(f"{file} is not to be trusted: it would unfold to {claimed:,} bytes")
@@ -156,7 +144,8 @@ def _check(file: Path, folder: Path) -> None:
             f"{file} is an export of format {said!r}, and this zslkit reads format {FORMAT}; "
             "export it again with the same version"
         )
-    found = dict(_digests(folder))
+    parts = [f for f in folder.rglob("*") if f.is_file() and f.name != SHARED_MANIFEST]
+    found = {part.relative_to(folder).as_posix(): _digest(part) for part in parts}
     if odd := sorted(set(found.items()) ^ set(told.items())):
         raise DataError(
             f"{file}: {odd[0][0]} is not what {SHARED_MANIFEST} says; get the file again"
@@ -174,15 +163,6 @@ def _check(file: Path, folder: Path) -> None:
             raise DataError(f"{file}: {reason}; get the file again from its maker") from error
 
 
-def _digests(folder: Path) -> Iterator[tuple[str, str]]:
-    for place in sorted(folder.rglob("*")):
-        if place.is_file() and place.name != SHARED_MANIFEST:
-            with place.open("rb") as stream:
-                yield place.relative_to(folder).as_posix(), _digest(stream)
-
-
-def _digest(stream: IO[bytes]) -> str:
-    digest = sha256()
-    while block := stream.read(_CHUNK):
-        digest.update(block)
-    return digest.hexdigest()
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()

@@ -25,11 +25,7 @@ from zslkit.utils.progress import Reporter, Silent
 
 @dataclass(frozen=True)
 class Prepared:
-    """A finished feature store and its dataset.
-
-    Attributes:
-        named: The dataset as the caller named it (a name or the path of a card).
-    """
+    """A feature store and its dataset, `named` as the caller did (a name or a card's path)."""
 
     named: str
     dataset: Dataset
@@ -63,9 +59,9 @@ class Prepared:
         kind = f"maps {d} x {h} x {w}"
         if self.config.pooling == "own":
             kind = f"vectors of width {d}, pooled by the backbone"
+        source = f"{facts['backbone']} ({facts['weights']})"
         words = {
-            "features": f"{facts['images']} {kind}, {facts['dtype']}, "
-            f"of {facts['backbone']} ({facts['weights']})",
+            "features": f"{facts['images']} {kind}, {facts['dtype']}, of {source}",
             "store": f"{self.store.folder} ({facts['bytes'] / 1e6:.0f} MB)",
         }
         if skipped:
@@ -94,14 +90,9 @@ def prepare_features(
     """Extract the features that a run with these settings would use, or find them.
 
     Args:
-        dataset: Name of a registered dataset, or path of a dataset card.
-        data_root: Folder that holds the datasets.
         settings: `key=value` pairs as of `--set`, all of the section `features`.
-        config: YAML file of settings.
         overrides: Keys of the section `features` that win over all others.
-        device: "auto", or a name that torch accepts.
         batch: Images per batch; None chooses by device.
-        reporter: Receives progress and notes; None prints nothing.
 
     Raises:
         UserError: The caller can correct the cause.

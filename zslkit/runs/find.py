@@ -11,7 +11,7 @@ from typing import Any
 from zslkit.config.merge import flat
 from zslkit.datasets.card_keys import read_card
 from zslkit.datasets.catalog import DATASETS
-from zslkit.record import PICKED
+from zslkit.record import PICKED, RunRecord
 from zslkit.registry import is_card
 from zslkit.runs.folders import Run
 from zslkit.runs.plan import make_plan
@@ -22,51 +22,38 @@ from zslkit.training.plan import Plan
 
 @dataclass(frozen=True)
 class RunQuery:
-    """A model, dataset and settings to find runs of.
-
-    Attributes:
-        plan: Model and settings.
-        dataset: Name of the dataset as in records.
-    """
+    """A model, the dataset's name as in records, and settings to find runs of."""
 
     plan: Plan
     dataset: str
 
 
 def run_query(model: str, dataset: str | Path, **choices: Any) -> RunQuery:
-    """The query for runs that `zslkit.run` would make with these settings.
-
-    Args:
-        choices: Keyword arguments of `make_plan`, whose errors are raised.
-    """
-    name = (
-        read_card(Path(dataset)).name if is_card(dataset) else DATASETS.load(str(dataset))[0].name
-    )
+    """The query for runs that `zslkit.run` would make; choices as of `make_plan`."""
+    card = read_card(Path(dataset)) if is_card(dataset) else None
+    name = card.name if card else DATASETS.load(str(dataset))[0].name
     return RunQuery(make_plan(model, dataset, **choices), name)
 
 
 def matching_runs(runs: Iterable[Run], query: RunQuery, seed: int) -> list[Run]:
     """The runs of the model, dataset and seed with the same settings, where those matter.
 
-    Data and features are not opened, so a run on other images under the same dataset name matches
-    too; tables separate such runs. Older records do not say which values were requested for
-    selected settings, so any selected value matches.
-
-    Returns:
-        Runs with weights of another program first, then trainings; the newest last.
+    Runs with weights of another program come first, then trainings; the newest last. Data and
+    features are not opened, so a run on other images under the same dataset name matches too;
+    tables separate such runs. Older records do not say which values were requested for selected
+    settings, so any selected value matches.
     """
     entry = query.plan.entry
     settings = flat(query.plan.values)
     idle = {f"protocol.{name}" for name in query.plan.idle | {"watch_test"}}
-    found = [
-        run
-        for run in runs
-        if (run.record.model.name, run.record.model.distribution)
-        == (entry.name, entry.distribution)
-        and (run.record.dataset.name, run.record.seed) == (query.dataset, seed)
-        and _agree(run, settings, idle)
-        and same_features(run.record, query.plan)
-    ]
+    wanted = entry.name, entry.distribution, query.dataset, seed
+
+    def matches(record: RunRecord) -> bool:
+        names = record.model.name, record.model.distribution, record.dataset.name
+        same = (*names, record.seed) == wanted and _agree(record, settings, idle)
+        return same and same_features(record, query.plan)
+
+    found = [run for run in runs if matches(run.record)]
     return sorted(found, key=lambda run: (not run.record.elsewhere, run.record.finished))
 
 
@@ -85,11 +72,8 @@ def other_source(runs: Sequence[Run], query: RunQuery) -> str:
     )
 
 
-def _agree(run: Run, settings: Mapping[str, Any], idle: AbstractSet[str]) -> bool:
-    picked = {key for key, origin in run.record.origins.items() if origin == PICKED}
-    then = flat(run.record.config)
-    return all(
-        then.get(key) == settings.get(key)
-        for key in (then.keys() | settings.keys()) - picked - idle
-        if not key.startswith("features.")
-    )
+def _agree(record: RunRecord, settings: Mapping[str, Any], idle: AbstractSet[str]) -> bool:
+    picked = {key for key, origin in record.origins.items() if origin == PICKED}
+    then = flat(record.config)
+    keys = (then.keys() | settings.keys()) - picked - idle
+    return all(then.get(k) == settings.get(k) for k in keys if not k.startswith("features."))

@@ -35,15 +35,8 @@ _NAME = re.compile(
 class InventoryItem:
     """One folder that a run has left.
 
-    Attributes:
-        folder: The folder.
-        state: What it holds.
-        dataset: Name as in the record; without a record, the name of the folder.
-        model: Likewise.
-        seed: Seed of the run.
-        run: The run, None if it has no readable record.
-        tags: Tags of the run.
-        problem: What is wrong and what to do about it; "" if nothing is.
+    `dataset` and `model` are those of the record; without one (run is None), the names of folders.
+    `problem` says what is wrong and what to do about it; "" if nothing is.
     """
 
     folder: Path
@@ -59,9 +52,7 @@ class InventoryItem:
 def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> list[InventoryItem]:
     """Everything that runs have left below `out`, sorted by path.
 
-    Args:
-        out: Folder of results.
-        on_fault: Called with a sentence for each folder that this user may not read.
+    `on_fault` gets a sentence for each folder that this user may not read.
 
     Raises:
         UserError: `out` is not a folder.
@@ -76,21 +67,14 @@ def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> li
 
 
 def clear_left(out: Path) -> list[Path]:
-    """Remove temporary files that killed commands left in `out` and in its run folders.
-
-    Returns:
-        The removed paths.
-    """
+    """Remove and return temporary files that killed commands left in `out` and its run folders."""
     gone = clear(out)
     for folder in [*out.glob("*"), *out.glob("*/*"), *out.glob("*/*/seed*")]:
         if folder.is_dir() and not folder.is_symlink():
             gone += clear(folder)
-    for jobs in out.glob(".jobs-*"):  # the name in earlier versions
+    for jobs in out.glob(f".jobs-{'[0-9a-f]' * 12}"):  # the name in earlier versions
         with suppress(OSError):
-            if (
-                re.fullmatch(r"\.jobs-[0-9a-f]{12}", jobs.name)
-                and time.time() - (jobs / "alive").stat().st_mtime > DAY
-            ):
+            if time.time() - (jobs / "alive").stat().st_mtime > DAY:
                 shutil.rmtree(jobs)
                 gone.append(jobs)
     return gone
@@ -149,12 +133,8 @@ def remove(item: InventoryItem) -> None:
             f"{item.folder} is being worked on by another process; wait for it or stop it first"
         ) from error
     try:
-        going = (
-            item.folder
-            if item.state == "half-removed"
-            else item.folder.with_name(f"{_run_name(item.folder)}.removing")
-        )
-        if going != item.folder:
+        going = item.folder.with_name(f"{_run_name(item.folder)}.removing")
+        if item.state != "half-removed":
             if going.exists():
                 shutil.rmtree(going)
             item.folder.rename(going)
@@ -179,10 +159,9 @@ def _item(folder: Path, match: re.Match[str]) -> InventoryItem:
     elif rest == ".removing":
         state, problem = "half-removed", "remove it again"
     else:
-        state, problem = (
-            "finished" if not rest else "replaced",
-            "" if not rest else "made anew since; remove it if nobody needs it",
-        )
+        state, problem = "finished", ""
+        if rest:
+            state, problem = "replaced", "made anew since; remove it if nobody needs it"
         try:
             run = load_run(folder)
             tags = read_tags(folder)
@@ -208,12 +187,9 @@ def _lock(folder: Path) -> Path:
 def _held(folder: Path) -> bool:
     """Whether a process works on the run now; without a lock file none does."""
     place = _lock(folder)
-    if not place.exists():
-        return False
-    lock = FileLock(place)
-    try:
-        lock.acquire(timeout=0)
-    except (Timeout, OSError):
-        return True
-    lock.release()
+    if place.exists():
+        try:
+            FileLock(place).acquire(timeout=0).lock.release()
+        except (Timeout, OSError):
+            return True
     return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from zslkit.config import FeatureConfig, ProtocolConfig, build
 from zslkit.config.merge import Settings
@@ -60,18 +58,17 @@ class LoadedRun:
     @cached_property
     def preprocessor(self) -> Preprocessor:
         """Turns photos into model inputs; UserError if the run has no backbone."""
-        inputs = self._sight
+        inputs, plan = self.inputs, self.plan
+        if self.dataset.images is None:
+            raise no_photos(self.run)
+        if not inputs.tuned:  # the run's backbone over images, even if its model takes features
+            where = self.device, self.reporter, plan.encoder()
+            with _as_then(self.run.record.environment):
+                inputs = prepare(self.dataset, plan.features, "image", *where)
         assert isinstance(inputs.source, ImageInputs) and inputs.build_backbone is not None
-        size, kind = self.inputs.image_size, self.inputs.kind
-        return Preprocessor(
-            self.run.folder,
-            inputs.source.transform,
-            size,
-            kind,
-            self.plan.features,
-            inputs.build_backbone,
-            self.device,
-        )
+        how = self.inputs.image_size, self.inputs.kind, plan.features
+        transform, build = inputs.source.transform, inputs.build_backbone
+        return Preprocessor(self.run.folder, transform, *how, build, self.device)
 
     @property
     def transform(self) -> Transform:
@@ -79,10 +76,7 @@ class LoadedRun:
         return self.preprocessor.transform
 
     def photos(self, photos: Sequence[Photo]) -> list[Pixels]:
-        """Photos, each a path or an image of Pillow, as the backbone's input.
-
-        Returns:
-            (h, w, 3) uint8 each, all of one size.
+        """Photos (paths or images of Pillow) as the backbone's input: (h, w, 3) uint8, one size.
 
         Raises:
             UserError: As `preprocessor` and `Preprocessor.photo`.
@@ -98,37 +92,19 @@ class LoadedRun:
     def some_test_images(self, count: int) -> Index:
         """Indices of `count` evenly spaced images of each test set; always the same ones."""
         sets = (self.dataset.split.test_seen, self.dataset.split.test_unseen)
+        spaced = [np.linspace(0, len(part) - 1, min(count, len(part))) for part in sets]
         return np.concatenate(
-            [
-                part[np.linspace(0, len(part) - 1, min(count, len(part))).astype(np.int64)]
-                for part in sets
-            ]
+            [part[k.astype(np.int64)] for part, k in zip(sets, spaced, strict=True)]
         )
 
-    def inputs_of(self, photos: Sequence[Photo]) -> Tensor:
-        """Model inputs of photos, (B, ...) float32 on the CPU; raises as `photos`."""
-        return self.preprocessor.inputs(self.photos(photos))
 
-    @cached_property
-    def _sight(self) -> Inputs:
-        """The run's backbone over images, even if its model takes precomputed features."""
-        if self.dataset.images is None:
-            raise UserError(
-                f"{self.run.folder} is a run on {self.inputs.kind} features "
-                f"that came with {self.dataset.name}, so no image can be "
-                "turned into what its model eats; give a run on images or maps made of them"
-            )
-        if self.inputs.tuned:
-            return self.inputs
-        with _as_then(self.run.record.environment):
-            return prepare(
-                self.dataset,
-                self.plan.features,
-                "image",
-                self.device,
-                self.reporter,
-                self.plan.encoder(),
-            )
+def no_photos(run: Run) -> UserError:
+    """The error for photos given to a run on features of unknown images."""
+    return UserError(
+        f"{run.folder} is a run on {run.record.features.input} features "
+        f"that came with {run.record.dataset.name}, so no image can be "
+        "turned into what its model eats; give a run on images or maps made of them"
+    )
 
 
 def load_with_dataset(
@@ -137,22 +113,17 @@ def load_with_dataset(
     device: torch.device | None = None,
     reporter: Reporter | None = None,
 ) -> LoadedRun:
-    """Open a finished run with its dataset.
+    """Open a finished run with its dataset; by default on the CPU.
 
     Features come from the same cache as the run's and are extracted again if they are missing.
-
-    Args:
-        folder: The run folder.
-        data_root: Folder that holds the datasets, or the path of a dataset card.
-        device: Device of the model; None is the CPU.
-        reporter: Receives progress and notes; None prints nothing.
+    `data_root` holds the datasets, or is the path of a dataset card.
 
     Raises:
         UserError: The run, its model or its dataset is missing.
         DataError: A file is damaged, or the data differ from those of the run.
     """
     device, reporter = device or torch.device("cpu"), reporter or Silent()
-    run = load_run(Path(folder))
+    run = load_run(folder)
     check_kept(run)
     record = run.record
     trained = weights.read(run.folder / WEIGHTS)
@@ -190,7 +161,7 @@ def plan_of(run: Run) -> Plan:
             f"{run.folder} was made by the model {model.name} "
             f"of {model.distribution} {model.version}, which is not installed; install it"
         ) from error
-    settings = Settings(copy.deepcopy(run.settings()), dict(run.record.origins))
+    settings = Settings(run.record.used, dict(run.record.origins))
     try:
         features = build(FeatureConfig, settings.section("features"), "features")
         protocol = build(ProtocolConfig, settings.section("protocol"), "protocol")
@@ -236,11 +207,8 @@ def _dataset(run: Run, root: Path) -> Dataset:
 
 def _card(record: RunRecord) -> Path | None:
     """The dataset card that the record names, None if it is gone."""
-    named = [
-        Path(origin.removeprefix("dataset "))
-        for origin in record.origins.values()
-        if origin.startswith("dataset ")
-    ]
+    origins = [origin for origin in record.origins.values() if origin.startswith("dataset ")]
+    named = (Path(origin.removeprefix("dataset ")) for origin in origins)
     return next((path for path in named if is_card(str(path)) and path.is_file()), None)
 
 

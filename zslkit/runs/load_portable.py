@@ -18,7 +18,7 @@ from zslkit.runs import class_info
 from zslkit.runs.class_info import ClassInfo
 from zslkit.runs.figures import check_kept
 from zslkit.runs.folders import WEIGHTS, Run, load_run
-from zslkit.runs.load import load_with_dataset, plan_of, tell_of_source
+from zslkit.runs.load import load_with_dataset, no_photos, plan_of, tell_of_source
 from zslkit.runs.new_classes import add_classes
 from zslkit.training import weights
 from zslkit.training.fit import make_model
@@ -68,16 +68,10 @@ def load_without_dataset(
     device: torch.device | None = None,
     reporter: Reporter | None = None,
 ) -> LoadedModel:
-    """Open a finished run from its folder and the backbone's weights.
+    """Open a finished run from its folder and the backbone's weights; by default on the CPU.
 
     Two cases need the dataset, as `load_with_dataset` reads it: the run is older than its file of
     classes (`zslkit.runs.class_info`), or its frozen backbone was trained on the dataset's images.
-
-    Args:
-        folder: The run folder.
-        data_root: Folder that holds the datasets, or the path of a dataset card.
-        device: Device of the model; None is the CPU.
-        reporter: Receives progress and notes; None prints nothing.
 
     Raises:
         UserError: The run used features that came with its dataset, or its model, its backbone or
@@ -88,11 +82,7 @@ def load_without_dataset(
     check_kept(run)
     features = run.record.features
     if features.size is None:
-        raise UserError(
-            f"{run.folder} is a run on {features.input} features "
-            f"that came with {run.record.dataset.name}, so no image can be "
-            "turned into what its model eats; give a run on images or maps made of them"
-        )
+        raise no_photos(run)
     plan, facts = plan_of(run), class_info.read(run)
     needs_images = (
         plan.features.weights == "trainval" and not features.tuned and plan.encoder() is None
@@ -137,22 +127,15 @@ def _made(
     height, width = (size, size) if isinstance(size, int) else size
     backbone = _backbone(run, plan)
     maps = backbone.map_shape(height, width)
-    if features.input == "image":
-        feed = _Feed("image", (3, height, width), maps, backbone.build)
-    elif features.input == "map":
-        feed = _Feed("map", maps, maps, None)
-    else:
-        feed = _Feed(features.input, maps[:1], None, None)
+    feeds: dict[Input, _Feed] = {
+        "image": _Feed("image", (3, height, width), maps, backbone.build),
+        "map": _Feed("map", maps, maps, None),
+        "pooled": _Feed("pooled", maps[:1], None, None),
+    }
+    feed = feeds[features.input]
     model = make_model(plan.model_class, plan.config, facts, feed, run.record.seed, device)
-    return model, Preprocessor(
-        run.folder,
-        backbone.transform,
-        (height, width),
-        features.input,
-        plan.features,
-        backbone.build,
-        device,
-    )
+    how = (height, width), features.input, plan.features
+    return model, Preprocessor(run.folder, backbone.transform, *how, backbone.build, device)
 
 
 def _backbone(run: Run, plan: Plan) -> Backbone:

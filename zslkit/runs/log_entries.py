@@ -21,7 +21,6 @@ class LogEntry:
     """One step of a phase.
 
     Attributes:
-        phase: Name of the phase.
         epoch: Epoch, from 1; in a phase without epochs, the number of the entry in the phase.
         figures: Finite numbers by name.
     """

@@ -6,7 +6,7 @@ import glob
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from zslkit.errors import UserError
+from zslkit.errors import UnknownName, UserError
 from zslkit.runs.exchange import is_export, runs_in
 from zslkit.runs.folders import RECORD, Run, load_run
 from zslkit.runs.inventory import contents
@@ -20,25 +20,34 @@ def looks_like_place(word: str) -> bool:
     return "/" in word or "\\" in word or glob.has_magic(word) or Path(word).exists()
 
 
-def tagged_runs(tag: str, out: Path) -> list[Run]:
-    """The finished runs below `out` that have the tag; those made anew since are left out."""
-    if not out.is_dir():
-        return []
-    return [
-        item.run
-        for item in contents(out, lambda sentence: None)
-        if item.run is not None and tag in item.tags and item.state == "finished"
-    ]
+def runs_named(word: str, home: Path, on_left_out: Callable[[str], None]) -> list[Run]:
+    """The finished runs that a word names: those in a place, as of `runs_at`, or those below `home`
+    that have the word as a tag, without those made anew since.
+
+    Raises:
+        UnknownName: The word is neither a place nor a tag.
+        UserError: There is no finished run in the place.
+        DataError: As `runs_at`.
+    """
+    if looks_like_place(word):
+        return runs_at(word, on_left_out)
+    items = contents(home, lambda sentence: None) if home.is_dir() else []
+    finished = [(item.run, item.tags) for item in items if item.state == "finished"]
+    if found := [run for run, tags in finished if run is not None and word in tags]:
+        return found
+    raise UnknownName(
+        "run folder or tag",
+        word,
+        {tag for _, tags in finished for tag in tags},
+        f"Tags are looked for in {home}; `zslkit runs` lists what is there",
+    )
 
 
 def runs_at(place: str, on_left_out: Callable[[str], None]) -> list[Run]:
-    """The finished runs in a place, sorted by path.
+    """The finished runs in a place, sorted by path; `on_left_out` is told of each unreadable one.
 
-    Args:
-        place: A run folder, a folder that holds some (at most three folders deep), a pattern of
-            such folders, or a file of exported runs.
-        on_left_out: Called with a sentence for each folder in `place` that is left out because
-            it holds no readable run.
+    A place is a run folder, a folder that holds some (at most three folders deep), a pattern of
+    such folders, or a file of exported runs.
 
     Raises:
         UserError: There is no finished run.
@@ -48,12 +57,11 @@ def runs_at(place: str, on_left_out: Callable[[str], None]) -> list[Run]:
     if is_export(folders[0]):
         return runs_in(folders[0])
     pattern = glob.has_magic(place) and not folders[0].exists()
+    one = not folders[0].is_dir() or folders[0].name.endswith(".partial")
     if pattern:
         folders = [Path(found) for found in sorted(glob.glob(place)) if Path(found).is_dir()]
-    elif folders[0].is_dir() and (folders[0] / RECORD).exists():
-        return [load_run(folders[0])]
-    elif not folders[0].is_dir() or folders[0].name.endswith(".partial"):
-        return [load_run(folders[0])]  # raises the sentence that says what is missing
+    elif one or (folders[0] / RECORD).exists():
+        return [load_run(folders[0])]  # or raises the sentence that says what is missing
     found: list[Run] = []
     for folder in folders:
         own = list(_below(folder, on_left_out))

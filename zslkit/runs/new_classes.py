@@ -29,20 +29,12 @@ _FAR = 5
 def add_classes(
     model: Model, record: RunRecord, file: Path, tell: Callable[[str], None] = lambda note: None
 ) -> tuple[Model, tuple[str, ...]]:
-    """Rebuild a trained model with further unseen classes, whose scores follow from attributes.
+    """A trained model with further unseen classes behind the known ones, and their names.
 
     The state of the model is kept. A model whose saved state or whose scores of the known classes
-    depend on the number of classes is refused, because nothing is trained here.
-
-    Args:
-        model: The trained model, in evaluation mode.
-        record: Record of its run.
-        file: CSV with a new class in each row and the attributes of the run in its columns, on the
-            scale of the run's dataset.
-        tell: Called with remarks.
-
-    Returns:
-        The model with the new classes behind the known ones, and the names of the new ones.
+    depend on the number of classes is refused, because nothing is trained here. `file` is a CSV
+    with a new class in each row and the attributes of the run in its columns, on the scale of the
+    run's dataset; `tell` gets remarks.
 
     Raises:
         DataError: The file has other columns than the run, or a class that the run knows.
@@ -73,10 +65,7 @@ def add_classes(
         f"The model {record.model.name} cannot take classes after training: {{why}}; train it "
         "again with the new classes in the table of its dataset"
     )
-    if why := _fill(rebuilt, model):
-        raise UserError(refused.format(why=why))
-    rebuilt.eval()
-    if why := _moved(model, rebuilt):
+    if why := _fill(rebuilt, model) or _moved(model, rebuilt.eval()):
         raise UserError(refused.format(why=why))
     return rebuilt, table.classes
 
@@ -124,11 +113,8 @@ def _fill(rebuilt: Model, model: Model) -> str:
     kept = {name: fresh[name] if name in _OF_TASK else value for name, value in state.items()}
     for name, value in kept.items():
         if value.shape != fresh[name].shape:
-            was, now = (tuple(one.shape) for one in (value, fresh[name]))
-            return (
-                f"what it learned depends on the number of classes ({name} is {was} and would be "
-                f"{now})"
-            )
+            shapes = f"{name} is {tuple(value.shape)} and would be {tuple(fresh[name].shape)}"
+            return f"what it learned depends on the number of classes ({shapes})"
     rebuilt.load_state_dict(kept)
     return ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,13 +21,10 @@ from zslkit.config.merge import (
 from zslkit.config.train import idle_schedule
 from zslkit.datasets.catalog import DATASETS, card_defaults
 from zslkit.errors import UserError, did_you_mean
-from zslkit.model import (
-    ENCODER_KEYS,
-    Model,
-    brings_encoder,
-)
+from zslkit.model import ENCODER_KEYS, Model, brings_encoder
 from zslkit.registry import Entry, is_card
 from zslkit.runs.shared_settings import own_layers, without_others
+from zslkit.runs.source import folder_of
 from zslkit.training.plan import MODELS, Plan
 
 
@@ -48,11 +44,8 @@ def make_plan(
     that the preset is named after; every other dataset keeps its own.
 
     Args:
-        model: Name of a registered model.
         dataset: Name of a registered dataset, or path of a dataset card.
         settings: A dictionary, nested or with dotted keys, or `key=value` texts as of `--set`.
-        config: YAML file of settings.
-        preset: Name of a preset of the model.
         overrides: Settings that win over all others, nested or with dotted keys. "precision" sets
             train.precision of models that have a section train; other models ignore it.
         table: Names of all models, this one too, that share the settings
@@ -64,7 +57,7 @@ def make_plan(
         UserError: A setting is wrong; names the key and its origin.
     """
     entry, model_class = MODELS.load(model)
-    usual = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
+    usual = [Layer(_dataset_defaults(dataset), f"dataset {dataset}")]
     if found := _preset(entry, model_class, preset, dataset):
         brought = read_yaml(found, f"preset {found.name}")
         foreign = _of_another_dataset(found.stem, str(dataset))
@@ -109,11 +102,8 @@ def _changed(plan: Plan, layers: Sequence[Layer]) -> dict[str, Any] | None:
         return None
     idle = {f"protocol.{name}" for name in (plan.idle & other.idle) | {"watch_test"}}
     now, before = flat(plan.values), flat(other.values)
-    return {
-        key: before.get(key)
-        for key in (now.keys() | before.keys()) - idle
-        if now.get(key) != before.get(key)
-    }
+    keys = (now.keys() | before.keys()) - idle
+    return {key: before.get(key) for key in keys if now.get(key) != before.get(key)}
 
 
 def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:
@@ -173,7 +163,7 @@ def make_features(
     Raises:
         UserError: As `make_plan`.
     """
-    layers = [Layer({"features": dict(_dataset_defaults(dataset))}, f"dataset {dataset}")]
+    layers = [Layer(_dataset_defaults(dataset), f"dataset {dataset}")]
     if config is not None:
         file = read_yaml(config)
         layers.append(replace(file, values={"features": file.values.get("features") or {}}))
@@ -187,12 +177,10 @@ def make_features(
     return build(FeatureConfig, merge(layers).section("features"), "features")
 
 
-def _dataset_defaults(dataset: str | Path) -> Mapping[str, Any]:
-    return (
-        card_defaults(Path(dataset))
-        if is_card(dataset)
-        else DATASETS.load(str(dataset))[1].defaults
-    )
+def _dataset_defaults(dataset: str | Path) -> dict[str, Any]:
+    if is_card(dataset):
+        return {"features": card_defaults(Path(dataset))}
+    return {"features": dict(DATASETS.load(str(dataset))[1].defaults)}
 
 
 def _preset(
@@ -206,9 +194,8 @@ def _preset(
     named = str(dataset).rpartition(":")[2]
     if preset is None:
         return known.get(named) or known.get("default")
-    for name in (f"{named}-{preset}", preset):
-        if name in known:
-            return known[name]
+    if found := known.get(f"{named}-{preset}") or known.get(preset):
+        return found
     if not known:
         raise UserError(
             f"{entry.name} comes without presets, so there is no preset {preset!r}; "
@@ -221,8 +208,7 @@ def _preset(
 
 def presets_of(model_class: type[Model]) -> dict[str, Path]:
     """Presets that the model brings: name -> file."""
-    module = getattr(sys.modules[model_class.__module__], "__file__", None)
-    if not model_class.presets or module is None:
+    home = folder_of(model_class)
+    if not model_class.presets or home is None:
         return {}
-    folder = Path(module).parent / model_class.presets
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted((home / model_class.presets).glob("*.yaml"))}

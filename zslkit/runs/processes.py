@@ -11,10 +11,12 @@ import torch
 
 from zslkit.model import GradientModel
 from zslkit.runs import tracking
-from zslkit.runs.execute import RunExecution
+from zslkit.runs.execute import outcome, work
 from zslkit.runs.figures import check_kept
-from zslkit.runs.folders import RunFolder, load_run
+from zslkit.runs.folders import load_run
+from zslkit.runs.job import RunJob
 from zslkit.runs.result import Result
+from zslkit.runs.run_folder import RunFolder
 from zslkit.runs.scores import Scores, ScoreStream
 from zslkit.runs.source import CHANGED, changed
 from zslkit.training.shared import shares_batches
@@ -24,11 +26,8 @@ Reuse = Literal["none", "same source", "any source"]
 """Which finished runs are returned: none, those of the model's present source, or all."""
 
 
-def result_of(job: RunExecution, out: Path, reuse: Reuse) -> Result:
-    """Make the run, or find it below `out`. Every process of the run calls this.
-
-    Returns:
-        The finished run; the same in every process.
+def result_of(job: RunJob, out: Path, reuse: Reuse) -> Result:
+    """Make the run, or find it below `out`. Every process of the run calls this and gets the same.
 
     Raises:
         UserError: The caller can correct the cause.
@@ -41,16 +40,12 @@ def result_of(job: RunExecution, out: Path, reuse: Reuse) -> Result:
     return _by_one(job, out, reuse)
 
 
-def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, list[str]]:
-    """The finished run, if it may be reused.
-
-    Returns:
-        The run or None, and sentences for the user about its source and determinism.
+def found(job: RunJob, final: Path, reuse: Reuse) -> tuple[Result | None, list[str]]:
+    """The run in the folder `final`, or None if it may not be reused, and sentences that say why.
 
     Raises:
         DataError: The run's record is damaged, or the scores beside it contradict it.
     """
-    final = job.place(out)
     if reuse == "none" or not final.is_dir():
         return None, []
     run, notes = load_run(final), list[str]()
@@ -64,9 +59,8 @@ def found(job: RunExecution, out: Path, reuse: Reuse) -> tuple[Result | None, li
             "and are taken as they are; --again makes them anew"
         ]
     elif then and (other := changed(then, now)):
-        was = (
-            f"{final} was made by another source of {job.plan.entry.name} ({_modules(then, other)})"
-        )
+        source = f"another source of {job.plan.entry.name} ({_modules(then, other)})"
+        was = f"{final} was made by {source}"
         if reuse == "same source":
             return None, [f"{was}, so it is made anew; --reuse-changed takes it as it is"]
         notes = [f"{was}, and is taken as it is"]
@@ -84,13 +78,12 @@ def _modules(then: Mapping[str, str], other: Sequence[str]) -> str:
     return f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''} {what}"
 
 
-def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
+def _made_or_found(job: RunJob, out: Path, reuse: Reuse) -> Result:
     """Make or find the run in the first process; the other processes of the run call `_beside`."""
     key = job.key(out)
-    with RunFolder.open(
-        out, job.data.name, job.plan.entry.name, job.seed, key, job.reporter.note
-    ) as folder:
-        finished, notes = found(job, out, reuse)
+    names = job.data.name, job.plan.entry.name
+    with RunFolder.open(out, *names, job.seed, key, job.reporter.note) as folder:
+        finished, notes = found(job, folder.final, reuse)
         for note in notes:
             job.reporter.note(note)
         if distributed.agreed(finished is not None):
@@ -107,10 +100,10 @@ def _made_or_found(job: RunExecution, out: Path, reuse: Reuse) -> Result:
         job.reporter.note(job.input_words)
         distributed.wait()
         with tracking.follow(
-            job.trackers, folder, job.info(folder, key), job.reporter.note
+            job.trackers, folder, job.info(folder.final, key), job.reporter.note
         ) as followers:
             try:
-                record, scores = job.work(folder, key)
+                record, scores = work(job, folder, key)
             except BaseException:
                 folder.drop_if_bare()
                 raise
@@ -128,33 +121,24 @@ class _Watched(RunFolder):
 
     def keep(self, stream: ScoreStream) -> Scores:
         """Take part in computing the scores; the other process writes them."""
-        seen, unseen = (
-            np.concatenate(list(stream.test_seen)),
-            np.concatenate(list(stream.test_unseen)),
-        )
-        return Scores(
-            seen,
-            stream.test_seen_labels,
-            unseen,
-            stream.test_unseen_labels,
-            stream.seen,
-            stream.classes,
-        )
+        seen, unseen = (np.concatenate(list(s)) for s in (stream.test_seen, stream.test_unseen))
+        of_seen, of_unseen = stream.test_seen_labels, stream.test_unseen_labels
+        return Scores(seen, of_seen, unseen, of_unseen, stream.seen, stream.classes)
 
 
-def _beside(job: RunExecution, out: Path) -> Result:
+def _beside(job: RunJob, out: Path) -> Result:
     """Take part in the run in a process that is not the first, and read the first one's record."""
     folder = _Watched(job.place(out))
     reused = distributed.agreed(False)
     if not reused:
         distributed.wait()
         folder.finished = False
-        job.outcome(folder)
+        outcome(job, folder)
         distributed.wait()
     return Result(load_run(folder.final).record, folder.final, reused)
 
 
-def _by_one(job: RunExecution, out: Path, reuse: Reuse) -> Result:
+def _by_one(job: RunJob, out: Path, reuse: Reuse) -> Result:
     """Let the first process make the run while the others wait, if training cannot be shared."""
     if distributed.first():
         job.reporter.note(
@@ -170,7 +154,7 @@ def _by_one(job: RunExecution, out: Path, reuse: Reuse) -> Result:
     return Result(load_run(final).record, final, reused)
 
 
-def _why_by_one(job: RunExecution) -> str:
+def _why_by_one(job: RunJob) -> str:
     model_class = job.plan.model_class
     if job.external_weights is not None:
         return "another program has trained the model"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,14 +16,7 @@ from zslkit.record import Environment, GitState
 def environment(
     device: str, threads: int, processes: int = 1, deterministic: bool = False
 ) -> Environment:
-    """Describe libraries and machine.
-
-    Args:
-        device: The device as torch names it ("cpu", "cuda:0 NAME").
-        threads: Threads of each process.
-        processes: Number of processes.
-        deterministic: Whether only deterministic algorithms run.
-    """
+    """Describe libraries and machine; `device` as torch names it, `threads` of each process."""
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -38,14 +33,10 @@ def environment(
 
 
 def git_state(folder: Path | None = None) -> GitState | None:
-    """Commit and cleanliness of the git working tree that contains `folder`.
+    """Commit and cleanliness of the git tree that contains `folder`; by default, of this package.
 
-    Args:
-        folder: A folder of source code; by default, this package.
-
-    Returns:
-        The state; None without git, or if git does not track the folder (a wheel installed below
-        another repository).
+    None without git, or if git does not track the folder (a wheel installed below another
+    repository).
     """
     folder = folder or Path(__file__).parents[1]
     if not _git(folder, "ls-files", "--", "."):
@@ -70,14 +61,10 @@ def _version(distribution: str) -> str | None:
 
 
 def _cpu() -> str:
-    try:
-        for line in (
-            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        ):
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        if found := re.search(r"^model name.*?:(.*)", text, re.MULTILINE):
+            return found[1].strip()
     return platform.processor() or platform.machine()
 
 

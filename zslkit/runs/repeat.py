@@ -12,7 +12,6 @@ import numpy as np
 from zslkit.config.merge import flat
 from zslkit.datasets.catalog import DATASETS
 from zslkit.errors import DataError, UnknownName, UserError
-from zslkit.record import RunRecord
 from zslkit.registry import is_card
 from zslkit.runs.find import run_query
 from zslkit.runs.folders import Run
@@ -38,10 +37,8 @@ class Repetition:
 def arguments_of(run: Run, dataset: str | None = None, **choices: Any) -> dict[str, Any]:
     """Arguments of `zslkit.run` that repeat a run: model, dataset, seed and settings.
 
-    Args:
-        run: The run.
-        dataset: Card of the run's dataset; needed if the dataset is not registered.
-        **choices: Nothing of these decides the outcome; passed on.
+    `dataset` is the card of an unregistered dataset; `choices`, which decide nothing, are passed
+    on.
 
     Raises:
         UserError: The run cannot be repeated here; says why.
@@ -99,7 +96,8 @@ def compared(first: Run, second: Run) -> Repetition:
     """
     a, b = first.scores(), second.scores()
     arrays = [(np.asarray(x), np.asarray(y)) for x, y in zip(a.sets(), b.sets(), strict=True)]
-    metrics = _changed_metrics(first.record, second.record)
+    was, now = (run.record.metrics.model_dump() for run in (first, second))
+    metrics = {name: (was[name], now[name]) for name in was if was[name] != now[name]}
     if a.classes != b.classes or any(x.shape != y.shape for x, y in arrays):
         return Repetition(False, None, None, metrics)
     equal = all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in arrays)
@@ -114,18 +112,8 @@ def compared(first: Run, second: Run) -> Repetition:
     return Repetition(equal, largest, answers, metrics)
 
 
-def _changed_metrics(first: RunRecord, second: RunRecord) -> dict[str, tuple[float, float]]:
-    before, after = first.metrics.model_dump(), second.metrics.model_dump()
-    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
-
-
 def check_place(run: Run, out: Path) -> None:
-    """Raises UserError if the repetition would take the place of the run.
-
-    Args:
-        run: The run.
-        out: Folder of results for the repetition.
-    """
+    """Raises UserError if a repetition in the results `out` would take the place of the run."""
     if run.folder.resolve().is_relative_to(out.resolve()):
         raise UserError(
             f"{run.folder} lies in {out}, where its repetition would take its place; "

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, overload
 from zslkit import record as schema
 from zslkit.errors import UserError, listed
 from zslkit.evaluation import gzsl
+from zslkit.evaluation.attributes import AttributeScores
 from zslkit.evaluation.gzsl import Metrics
 from zslkit.evaluation.metrics import Index, Mask, ScoreTable
-from zslkit.runs.attribute_scores import KeptAttributes
 from zslkit.runs.figures import check_kept
 from zslkit.runs.folders import Run
 from zslkit.runs.named import runs_at
@@ -33,8 +33,6 @@ class Result:
     Scores, model and dataset are read on first use.
 
     Attributes:
-        record: The run's record.
-        folder: The run folder.
         reused: Whether the run was finished before.
         data_root: Folder that holds the datasets, or the path of a dataset card.
         device: Device of the model, as of `--device`.
@@ -58,11 +56,8 @@ class Result:
         """Class name -> accuracy among all classes in percent; None without test images."""
         if self.measured is None:
             return dict(self.record.per_class)
-        values = self.measured.per_class.tolist()
-        return {
-            name: None if math.isnan(value) else value
-            for name, value in zip(self.scores.classes, values, strict=True)
-        }
+        found = zip(self.scores.classes, self.measured.per_class.tolist(), strict=True)
+        return {name: None if math.isnan(value) else value for name, value in found}
 
     @property
     def gamma(self) -> float:
@@ -79,15 +74,11 @@ class Result:
 
     @cached_property
     def scores(self) -> Scores:
-        """Uncalibrated scores of both test sets as arrays, with labels, classes and seen.
-
-        Raises:
-            DataError: They are missing or damaged.
-        """
+        """Uncalibrated scores of both test sets, with labels; DataError if missing or damaged."""
         return Run(self.record, self.folder).scores()
 
     @cached_property
-    def attributes(self) -> KeptAttributes | None:
+    def attributes(self) -> AttributeScores | None:
         """Attribute scores of both test sets, None if there are none; raises as `scores`."""
         return Run(self.record, self.folder).attributes()
 
@@ -107,18 +98,12 @@ class Result:
 
         if "loaded" in self.__dict__ or self.record.features.size is None:
             return TrainedModel(self.loaded)
-        return TrainedModel(
-            load_without_dataset(self.folder, self.data_root, choose_device(self.device))
-        )
+        device = choose_device(self.device)
+        return TrainedModel(load_without_dataset(self.folder, self.data_root, device))
 
     @cached_property
     def loaded(self) -> LoadedRun:
-        """The run with its dataset, for explanations.
-
-        Raises:
-            UserError: As `model`.
-            DataError: As `model`, or the data differ from those of the run.
-        """
+        """The run with its dataset, which must be that of the run; raises as `model`."""
         from zslkit.runs.load import load_with_dataset
         from zslkit.utils.devices import choose_device
 
@@ -131,9 +116,8 @@ class Result:
 
     def __repr__(self) -> str:
         record, metrics = self.record, self.metrics
-        figures = [
-            f"{name} {value:.{3 if name == 'AUSUC' else 1}f}" for name, value in metrics.items()
-        ]
+        digits = {"AUSUC": 3}
+        figures = [f"{name} {value:.{digits.get(name, 1)}f}" for name, value in metrics.items()]
         return (
             f"{record.model.name} on {record.dataset.name}, seed {record.seed}: "
             f"{', '.join(figures)}, gamma {self.gamma:.3g} ({self.gamma_source}), {self.folder}"
@@ -157,10 +141,9 @@ def open_run(folder: str | Path, data_root: str | Path = "data", device: str = "
     if len(found) > 1:
         names = listed([str(run.folder) for run in found], 3)
         raise UserError(f"{len(found)} runs are at {folder} ({names}); name one")
-    check_kept(found[0])
-    return Result(
-        found[0].record, found[0].folder, reused=True, data_root=Path(data_root), device=device
-    )
+    (run,) = found
+    check_kept(run)
+    return Result(run.record, run.folder, True, Path(data_root), device)
 
 
 @overload

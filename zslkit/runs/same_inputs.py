@@ -23,16 +23,11 @@ LEFT_OUT = ("precision", "skip_bad")
 
 
 def spellings(plan: Plan, dataset: Dataset, inputs: Inputs) -> Iterator[dict[str, Any]]:
-    """`plan.deciding` with every section `features` that asks for the same inputs.
+    """`plan.deciding` with every section `features` that asks for these inputs.
 
     The first one has the words of preset and default where those lead to the inputs, so it is the
     same for all of them and decides the identity of a new run; by the others, runs of earlier
     versions are found.
-
-    Args:
-        plan: The settings.
-        dataset: The dataset.
-        inputs: The inputs that the settings ask for.
     """
     asked = plan.deciding
     features: dict[str, Any] = asked["features"]
@@ -55,12 +50,7 @@ def spellings(plan: Plan, dataset: Dataset, inputs: Inputs) -> Iterator[dict[str
 
 
 def same_features(record: RunRecord, plan: Plan) -> bool:
-    """Whether a plan asks for the inputs of a record, as far as the record alone tells.
-
-    Args:
-        record: Record of a run on the same dataset.
-        plan: The plan, of the same model.
-    """
+    """Whether a plan asks for the inputs of a record of its model and dataset."""
     given, kind = record.features.backbone == AS_GIVEN, record.features.input
     then, now = record.config.get("features", {}), plan.values["features"]
     if not _may_lead_to(plan, kind, given):
@@ -72,13 +62,9 @@ def same_features(record: RunRecord, plan: Plan) -> bool:
 
 
 def _idle(features: Mapping[str, Any], kind: Input, given: bool, skipped: int) -> set[str]:
-    """Settings of features that change no input here, `input` apart.
+    """Settings of features, but `input`, that change nothing here.
 
-    Args:
-        features: The section.
-        kind: The kind of input.
-        given: Whether the features came with the dataset.
-        skipped: Number of images that could not be read.
+    `given`: features came with the dataset; `skipped`: number of unreadable images.
     """
     idle: set[str] = set() if skipped else {"skip_bad"}
     if given:
@@ -108,10 +94,6 @@ def _leads_to(word: str, plan: Plan, dataset: Dataset, kind: Input) -> bool:
 
 def _may_lead_to(plan: Plan, kind: Input, given: bool) -> bool:
     """As `_leads_to` without a dataset, of which it is only known whether it has images."""
-    word = plan.features.input
-    wanted = [
-        k
-        for k in plan.model_class.inputs
-        if word in ("auto", k) or (word == "frozen" and k != "image")
-    ]
+    word, inputs = plan.features.input, plan.model_class.inputs
+    wanted = [k for k in inputs if word in ("auto", k) or (word == "frozen" and k != "image")]
     return kind in wanted if given else wanted[:1] == [kind]

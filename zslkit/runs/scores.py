@@ -30,13 +30,8 @@ Labels = NDArray[np.int64]
 class Scores:
     """Uncalibrated scores of one model on both test sets.
 
-    Attributes:
-        test_seen_scores: (Ns, C) float32, in memory or memory-mapped.
-        test_seen_labels: (Ns,) class ids.
-        test_unseen_scores: (Nu, C) float32, likewise.
-        test_unseen_labels: (Nu,) class ids.
-        seen: (C,) bool.
-        classes: The C class names.
+    Scores (Ns, C) and (Nu, C) float32, in memory or memory-mapped, with labels (Ns,) and (Nu,); the
+    C classes and seen (C,) bool.
     """
 
     test_seen_scores: Table
@@ -58,15 +53,8 @@ class Scores:
 
     def write(self, file: IO[bytes]) -> None:
         """Write an archive that `read_scores` reads."""
-        of_seen, of_unseen = [self.test_seen_scores], [self.test_unseen_scores]
-        ScoreStream(
-            of_seen,
-            self.test_seen_labels,
-            of_unseen,
-            self.test_unseen_labels,
-            self.seen,
-            self.classes,
-        ).write(file)
+        seen, of_seen, unseen, of_unseen, mask = self.sets()
+        ScoreStream([seen], of_seen, [unseen], of_unseen, mask, self.classes).write(file)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,20 +75,11 @@ class ScoreStream:
             ValueError: The number of rows differs from the number of labels.
         """
         with zipfile.ZipFile(file, "w") as archive:
-            _put_table(
-                archive,
-                "test_seen_scores",
-                self.test_seen,
-                (len(self.test_seen_labels), len(self.seen)),
-            )
-            _put_table(
-                archive,
-                "test_unseen_scores",
-                self.test_unseen,
-                (len(self.test_unseen_labels), len(self.seen)),
-            )
-            put(archive, "test_seen_labels", self.test_seen_labels.astype(np.int64, copy=False))
-            put(archive, "test_unseen_labels", self.test_unseen_labels.astype(np.int64, copy=False))
+            for part in ("test_seen", "test_unseen"):
+                shape = len(getattr(self, f"{part}_labels")), len(self.seen)
+                _put_table(archive, f"{part}_scores", getattr(self, part), shape)
+            for name in ("test_seen_labels", "test_unseen_labels"):
+                put(archive, name, getattr(self, name).astype(np.int64, copy=False))
             put(archive, "seen", self.seen)
             put(archive, "classes", np.array(self.classes, dtype=np.str_))
 
@@ -138,17 +117,17 @@ def put(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
         np.lib.format.write_array(member, array, allow_pickle=False)
 
 
+def take(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Read an array from an archive into memory; never a pickle."""
+    with archive.open(f"{name}.npy") as member:
+        array: NDArray[Any] = np.lib.format.read_array(
+            member, allow_pickle=False, max_header_size=LONGEST_HEADER
+        )
+        return array
+
+
 UNREADABLE = (
-    *(
-        OSError,
-        ValueError,
-        TypeError,
-        EOFError,
-        MemoryError,
-        RuntimeError,
-        NotImplementedError,
-        OverflowError,
-    ),
+    *(OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, OverflowError),
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
 """Errors of reading a file that is not a complete archive of arrays."""
@@ -160,11 +139,7 @@ _PIECE = 1 << 20
 
 
 def read_scores(path: Path, verify: bool = True) -> Scores:
-    """Read a `scores.npz`, memory-mapped.
-
-    Args:
-        path: The file.
-        verify: Compare all bytes with their checksums; reads the file once.
+    """Read a `scores.npz`, memory-mapped; `verify` reads it once to compare checksums.
 
     Raises:
         DataError: The file is missing or damaged; names the fault and the next step.
@@ -190,30 +165,21 @@ def read_scores(path: Path, verify: bool = True) -> Scores:
 def _array(file: IO[bytes], archive: zipfile.ZipFile, name: str, verify: bool) -> NDArray[Any]:
     """One array of the archive: uncompressed scores memory-mapped, others in memory."""
     info = archive.getinfo(f"{name}.npy")
-    with archive.open(info) as member:
-        if not name.endswith("_scores") or info.compress_type != zipfile.ZIP_STORED:
-            if info.file_size > _UNFOLDED and info.file_size > _RATIO * _size(file):
-                raise ValueError(
-                    f"{name} would unfold to {info.file_size / 1e6:,.0f} MB, "
-                    "and no scores shrink that much"
-                )
-            array: NDArray[Any] = np.lib.format.read_array(
-                member, allow_pickle=False, max_header_size=LONGEST_HEADER
+    if not name.endswith("_scores") or info.compress_type != zipfile.ZIP_STORED:
+        if info.file_size > _UNFOLDED and info.file_size > _RATIO * _size(file):
+            raise ValueError(
+                f"{name} would unfold to {info.file_size / 1e6:,.0f} MB, "
+                "and no scores shrink that much"
             )
-            return array
+        return take(archive, name)
+    with archive.open(info) as member:
         version = np.lib.format.read_magic(member)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
+        form = np.lib.format
+        read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
         shape, fortran, dtype = read(member, max_header_size=LONGEST_HEADER)
         begin = member.tell()
-        if (
-            dtype.hasobject
-            or min(shape, default=0) < 0
-            or begin + dtype.itemsize * math.prod(shape) != info.file_size
-        ):
+        fits = begin + dtype.itemsize * math.prod(shape) == info.file_size
+        if dtype.hasobject or min(shape, default=0) < 0 or not fits:
             raise ValueError(
                 f"{name} is said to be {dtype} of shape {shape}, "
                 f"and {info.file_size - begin} bytes are there"

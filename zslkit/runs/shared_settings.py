@@ -31,14 +31,9 @@ def own_layers(
 ) -> list[Layer]:
     """The settings of one model among those of all, later ones win.
 
-    A shared setting that this model lacks is left out if another of the models has it.
-
-    Args:
-        model: Name of the model, one of `models`.
-        models: Names of all models that share the settings.
-        file: Settings file, which may hold sections of single models.
-        settings: `KEY=VALUE` and `MODEL:KEY=VALUE`, as of `--set`, or a dictionary with keys `KEY`
-            and `MODEL:KEY`.
+    A shared setting that this model lacks is left out if another of the models has it. The file may
+    hold sections of single models. Settings are `KEY=VALUE` and `MODEL:KEY=VALUE`, as of `--set`,
+    or a dictionary with keys `KEY` and `MODEL:KEY`.
 
     Raises:
         UserError: No model has a setting, or `MODEL` is none of the models.
@@ -47,8 +42,8 @@ def own_layers(
         of_all, of_one = _parted(model, models, settings.items())
         shared, own = [parse_given(dict(of_all))], [parse_given(dict(of_one))]
     else:
-        words = given_texts(settings)
-        parts = [(key, f"{equals}{value}") for key, equals, value in map(_at_equals, words)]
+        words = (word.partition("=") for word in given_texts(settings))
+        parts = [(key, f"{equals}{value}") for key, equals, value in words]
         of_all, of_one = _parted(model, models, parts)
         shared, own = ([parse_set(f"{k}{rest}" for k, rest in part)] for part in (of_all, of_one))
     if file is not None:
@@ -65,15 +60,9 @@ def own_layers(
 
 def owners(models: Sequence[str], file: Layer | None, settings: Sequence[str]) -> set[str]:
     """The models that are given settings of their own; arguments as of `own_layers`."""
-    words = [_at_equals(word)[0].rpartition(":")[0].strip() for word in settings]
-    words += [
-        name for name in (file.values if file is not None else ()) if not _known(models, name)
-    ]
+    words = [word.partition("=")[0].rpartition(":")[0].strip() for word in settings]
+    words += [name for name in (file.values if file else ()) if not _known(models, name)]
     return {model for model in models if any(_means(word, model) for word in words)}
-
-
-def _at_equals(word: str) -> tuple[str, str, str]:
-    return word.partition("=")
 
 
 def _parted(
@@ -154,11 +143,7 @@ def _known(models: Sequence[str], key: str) -> bool:
 
 def _has(keys: Sequence[str], key: str) -> bool:
     """Whether a dotted key is a setting, a section of settings, or below a setting."""
-    return any(_related(known, key) for known in keys)
-
-
-def _related(known: str, key: str) -> bool:
-    return known == key or known.startswith(f"{key}.") or key.startswith(f"{known}.")
+    return any(f"{k}.".startswith(f"{key}.") or key.startswith(f"{k}.") for k in keys)
 
 
 def _keys(model: str) -> Sequence[str]:

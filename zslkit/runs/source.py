@@ -28,17 +28,10 @@ _READ: dict[tuple[Entry, type], dict[str, str]] = {}
 
 
 def sources(entry: Entry, model_class: type) -> dict[str, str]:
-    """Digests of a model's source files.
+    """Digests of a model's source files: module -> 16 hex digits.
 
     Line endings, compiled files and the location of the package do not matter. Imports nothing;
     modules without a file (in memory, in a zip) are left out. Cached per process.
-
-    Args:
-        entry: The model's registry entry.
-        model_class: The model class.
-
-    Returns:
-        Module name -> 16 hex digits.
     """
     if (entry, model_class) not in _READ:
         _READ[entry, model_class] = _read(entry, model_class)
@@ -72,11 +65,9 @@ def _read(entry: Entry, model_class: type) -> dict[str, str]:
             content = path.read_bytes()
         except OSError:
             continue
-        if path.name.endswith(tuple(EXTENSION_SUFFIXES)):
-            found[name] = _digest(content)
-            continue
-        if path.suffix == ".pyc":  # without its source; the header holds a time
-            found[name] = _digest(content[16:])
+        if path.suffix == ".pyc" or path.name.endswith(tuple(EXTENSION_SUFFIXES)):
+            # The header of a .pyc, which has no source here, holds a time.
+            found[name] = _digest(content[16:] if path.suffix == ".pyc" else content)
             continue
         text = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         found[name] = _digest(text)
@@ -98,11 +89,8 @@ def folder_of(model_class: type) -> Path | None:
 
 def combined(source: Mapping[str, str]) -> str:
     """One digest of all modules, 16 hex digits; "" if there are no modules."""
-    return (
-        _digest("\n".join(f"{name} {digest}" for name, digest in sorted(source.items())).encode())
-        if source
-        else ""
-    )
+    lines = "\n".join(f"{name} {digest}" for name, digest in sorted(source.items()))
+    return _digest(lines.encode()) if source else ""
 
 
 def changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -137,11 +125,8 @@ def _home(top: str) -> Path | None:
     if not places:
         return None
     home = Path(places[0]).parent
-    shared = (
-        home.name in ("site-packages", "dist-packages", "lib-dynload")
-        or home == Path(ast.__file__).parent
-    )
-    return None if shared else home
+    shared = home.name in ("site-packages", "dist-packages", "lib-dynload")
+    return None if shared or home == Path(ast.__file__).parent else home
 
 
 @lru_cache(maxsize=4096)
@@ -174,17 +159,11 @@ def _imported(text: bytes, name: str, is_package: bool) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".") if node.level else []
-            base = ".".join(
-                [*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])]
-            )
+            base = ".".join(filter(None, [*parts[: len(parts) - node.level + 1], node.module]))
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called = (
-                node.func.attr
-                if isinstance(node.func, ast.Attribute)
-                else getattr(node.func, "id", "")
-            )
+            called = getattr(node.func, "attr", "") or getattr(node.func, "id", "")
             argument = node.args[0].value
             if called in ("import_module", "__import__") and isinstance(argument, str):
                 with contextlib.suppress(ImportError):

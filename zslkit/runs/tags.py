@@ -41,16 +41,10 @@ def change_tags(
     drop: str | None = None,
     on_wait: Callable[[str], object] = lambda sentence: None,
 ) -> tuple[str, ...]:
-    """Add or remove a tag under the run's lock, so that processes do not undo each other's changes.
+    """Add or remove a tag, and return the tags afterwards.
 
-    Args:
-        folder: The run folder.
-        add: Tag to add.
-        drop: Tag to remove.
-        on_wait: Called with a sentence before waiting for another process.
-
-    Returns:
-        The tags afterwards.
+    Under the run's lock, so that processes do not undo each other's changes; `on_wait` gets a
+    sentence before this one waits.
 
     Raises:
         UserError: `add` is not a valid tag, or the run does not have `drop`.
@@ -58,33 +52,20 @@ def change_tags(
     """
     if add is not None and not _WORD.fullmatch(add):
         raise UserError(f"{add!r} is no tag; take up to 40 letters, digits and . _ + -")
+    sentence = f"Another process works on {folder}; this one waits until it is done"
     try:
-        held = acquired(
-            lock_of(folder),
-            on_wait,
-            f"Another process works on {folder}; this one waits until it is done",
-        )
-    except OSError as error:
-        raise CannotWrite(
-            f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions"
-        ) from error
-    with held:
-        return _changed(folder, add, drop)
-
-
-def _changed(folder: Path, add: str | None, drop: str | None) -> tuple[str, ...]:
-    tags = set(read_tags(folder))
-    if add is not None:
-        tags.add(add)
-    if drop is not None:
-        if drop not in tags:
-            raise UserError(
-                f"{folder} has no tag {drop!r}; it has {', '.join(sorted(tags)) or 'none'}"
-            )
-        tags.remove(drop)
-    try:
-        with replacing(folder / TAGS) as beside:
-            beside.write_text(json.dumps(sorted(tags), ensure_ascii=False) + "\n", encoding="utf-8")
+        with acquired(lock_of(folder), on_wait, sentence):
+            tags = set(read_tags(folder))
+            if add is not None:
+                tags.add(add)
+            if drop is not None:
+                if drop not in tags:
+                    has = ", ".join(sorted(tags)) or "none"
+                    raise UserError(f"{folder} has no tag {drop!r}; it has {has}")
+                tags.remove(drop)
+            text = json.dumps(sorted(tags), ensure_ascii=False) + "\n"
+            with replacing(folder / TAGS) as beside:
+                beside.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CannotWrite(
             f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions"

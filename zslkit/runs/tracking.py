@@ -21,8 +21,9 @@ import numpy as np
 from zslkit.errors import UserError, ZslkitError
 from zslkit.record import RunRecord
 from zslkit.registry import BrokenPlugin, Entry, Registry, refusing
-from zslkit.runs.folders import LOG, RunFolder
+from zslkit.runs.folders import LOG
 from zslkit.runs.log_entries import Entries, LogEntry
+from zslkit.runs.run_folder import RunFolder
 from zslkit.tracker import RunInfo, Tracker, check_tracker
 from zslkit.utils.files import replacing
 from zslkit.utils.stops import error_sentence, is_stop
@@ -85,10 +86,8 @@ class Followers:
     def start(self, info: RunInfo) -> None:
         """Start each tracker and pass on earlier log lines that it has not received."""
         before = _lines(self._folder.path / LOG)
-        received = {
-            ready.entry: min(len(before), self._told.get(_name(ready.entry), 0))
-            for ready in self._live
-        }
+        told = {ready.entry: self._told.get(_name(ready.entry), 0) for ready in self._live}
+        received = {entry: min(len(before), count) for entry, count in told.items()}
         for ready in list(self._live):
             mine = replace(
                 info, config=deepcopy(info.config), resumed=_name(ready.entry) in self._told
@@ -111,11 +110,7 @@ class Followers:
         self._write_book()
 
     def finish(self, record: RunRecord | None) -> None:
-        """Finish each tracker once.
-
-        Args:
-            record: The run's record; None if the run was interrupted and may continue later.
-        """
+        """Finish each tracker once; None stands for a run that was interrupted."""
         for ready in list(self._live):
             mine = record.model_copy(deep=True) if record is not None else None
             self._call(ready, lambda tracker, mine=mine: tracker.finish(mine))  # type: ignore[misc]
@@ -157,14 +152,8 @@ def follow(
 ) -> Iterator[Followers]:
     """Pass everything that is logged in `folder` to the trackers.
 
-    The caller calls `finish(record)` when the run is committed. Errors of trackers are contained;
-    only a real Ctrl-C is raised.
-
-    Args:
-        ready: The trackers.
-        folder: The folder of the run.
-        info: Description of the run.
-        note: Called with a sentence for each tracker that fails.
+    The caller calls `finish(record)` when the run is committed. Errors of trackers are contained
+    and `note` gets a sentence for each; only a real Ctrl-C is raised.
     """
     followers = Followers(ready, folder, note)
     if not ready:
@@ -206,23 +195,19 @@ def _untouched() -> Iterator[None]:
 
 def _read_book(place: Path) -> dict[str, int]:
     try:
-        return {
-            str(name): int(count)
-            for name, count in json.loads(place.read_text(encoding="utf-8")).items()
-        }
+        book = json.loads(place.read_text(encoding="utf-8"))
+        return {str(name): int(count) for name, count in book.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:
     """The lines of the log; an unreadable line counts and is empty."""
-    if not log.is_file():
-        return []
-    lines = []
-    for text in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
+    lines: list[dict[str, Any]] = []
+    texts = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    for text in texts.splitlines():
+        line: Any = None
+        with contextlib.suppress(ValueError):
             line = json.loads(text)
-        except ValueError:
-            line = {}
         lines.append(line if isinstance(line, dict) else {})
     return lines

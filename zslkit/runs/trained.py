@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zslkit.errors import UserError
-from zslkit.features.preprocess import Preprocessor
 from zslkit.model import AttentionMaps, Model, Task
 from zslkit.readers.image_file import is_picture
-from zslkit.runs.folders import Run
 
 if TYPE_CHECKING:
     from zslkit.readers.image_file import Photo
+    from zslkit.runs.load import LoadedRun
+    from zslkit.runs.load_portable import LoadedModel
 
+    Opened: TypeAlias = LoadedRun | LoadedModel
+    """A finished run with its model, loaded with its dataset or without it."""
     Eaten = Tensor | np.ndarray[Any, Any] | Photo | Sequence[Photo]
     """Photos, or an array of what the model eats."""
 
@@ -30,39 +32,23 @@ EATEN = {
 """Input type -> what it is, in messages."""
 
 
-class Opened(Protocol):
-    """A finished run with its model.
-
-    Loaded with its dataset (zslkit.runs.load) or without it (zslkit.runs.load_portable).
-    """
-
-    @property
-    def run(self) -> Run: ...
-    @property
-    def model(self) -> Model: ...
-    @property
-    def preprocessor(self) -> Preprocessor: ...
-    @property
-    def device(self) -> torch.device: ...
-    @property
-    def gamma(self) -> float: ...
-
-
 class TrainedModel:
-    """The model of a finished run, in evaluation mode.
+    """The model of a finished run (`opened`), in evaluation mode.
 
     All methods take photos (a path, an image of Pillow, or a list of them) or a tensor `(B, ...)`
     of what the model eats, and answer on the CPU without gradients.
-
-    Attributes:
-        opened: The run with its network and its preprocessing.
     """
 
     def __init__(self, opened: Opened) -> None:
         self.opened = opened
 
     def __repr__(self) -> str:
-        return f"TrainedModel({self._name} of {self.opened.run.folder}, eats {self.eats})"
+        return f"TrainedModel({self._who}, eats {self.eats})"
+
+    @property
+    def _who(self) -> str:
+        run = self.opened.run
+        return f"{run.record.model.name} of {run.folder}"
 
     def __call__(self, x: Eaten) -> Tensor:
         """As `scores`."""
@@ -81,7 +67,8 @@ class TrainedModel:
     @property
     def eats(self) -> str:
         """What the model eats, such as 'pooled features of a backbone, (B, 1280)'."""
-        return f"{EATEN[self.task.input]}, {_shape(self.task.feature_shape)}"
+        shape = ", ".join(map(str, self.task.feature_shape))
+        return f"{EATEN[self.task.input]}, (B, {shape})"
 
     def scores(self, x: Eaten) -> Tensor:
         """Uncalibrated scores (B, C) of all classes; `Result.gamma` belongs on unseen classes.
@@ -116,10 +103,6 @@ class TrainedModel:
         preprocessor = self.opened.preprocessor
         return preprocessor.inputs([preprocessor.photo(photo) for photo in photos])
 
-    @property
-    def _name(self) -> str:
-        return self.opened.run.record.model.name
-
     def _asked(self, answer: Callable[[Tensor], Tensor | None], x: Eaten) -> Tensor | None:
         with torch.inference_mode():
             found = answer(self.inputs(x).to(self.opened.device))
@@ -138,11 +121,4 @@ class TrainedModel:
             )
         else:
             way = "give such a tensor, or photos as paths or images of Pillow"
-        raise UserError(
-            f"{self._name} of {self.opened.run.folder} eats {self.eats}, "
-            f"and this tensor is {tuple(x.shape)}; {way}"
-        )
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return f"(B, {', '.join(map(str, shape))})"
+        raise UserError(f"{self._who} eats {self.eats}, and this tensor is {tuple(x.shape)}; {way}")

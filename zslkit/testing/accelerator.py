@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -51,26 +51,18 @@ def accelerator(bench: Bench) -> str | None:
 
 
 def waits(model: Model, shape: Sequence[int], batch: int = 4) -> list[str]:
-    """Where a model waits for the device, or mixes devices, in `loss` and `scores`.
+    """Where a model on the CPU would wait for the device, or mix devices, in `loss` and `scores`.
 
-    Args:
-        model: A model on the CPU; it stays unchanged.
-        shape: Shape of one input.
-        batch: Images in the batch.
-
-    Returns:
-        One sentence for each place; none if the model never waits.
+    One sentence for each place; none if the model never waits. `shape` is that of one input.
     """
-    return [fault for part in _parts(model) for fault in _on_device(model, part, shape, batch)]
+    parts = ("loss", "scores") if isinstance(model, GradientModel) else ("scores",)
+    return [fault for part in parts for fault in _on_device(model, part, shape, batch)]
 
 
 def breaks(model: GradientModel, shape: Sequence[int], batch: int = 4) -> list[str]:
     """Where `train.compile` would cut the loss into several graphs; none for one graph.
 
-    Args:
-        model: As in `waits`; it must not wait for the device.
-        shape: As in `waits`.
-        batch: As in `waits`.
+    Arguments as of `waits`; the model must not wait for the device.
     """
     import torch._dynamo
 
@@ -79,11 +71,12 @@ def breaks(model: GradientModel, shape: Sequence[int], batch: int = 4) -> list[s
         torch._dynamo.reset()
         try:
             found = torch._dynamo.explain(moved.train().loss)(*_batch(shape, batch))
-            return [
-                f"`loss` breaks at {_place_of_stack(reason.user_stack)}: "
-                f"{_first_line(str(reason.reason))}"
-                for reason in found.break_reasons
-            ]
+            breaks = []
+            for reason in found.break_reasons:
+                ours = [f for f in reason.user_stack or () if not _foreign(f.filename)]
+                place = _place((ours[-1].filename, ours[-1].lineno) if ours else None)
+                breaks.append(f"`loss` breaks at {place}: {_first_line(str(reason.reason))}")
+            return breaks
         except Exception as error:  # the compiler has errors of many kinds
             return [f"`loss` cannot be traced ({type(error).__name__}: {_first_line(str(error))})"]
         finally:
@@ -92,21 +85,12 @@ def breaks(model: GradientModel, shape: Sequence[int], batch: int = 4) -> list[s
                 setattr(nn.Module, name, method)
 
 
-def _parts(model: Model) -> dict[str, Callable[[Any, Tensor, Tensor], Any]]:
-    parts: dict[str, Callable[[Any, Tensor, Tensor], Any]] = {}
-    if isinstance(model, GradientModel):
-        parts["loss"] = lambda moved, x, label: moved.train().loss(x, label)
-    parts["scores"] = lambda moved, x, _: moved.eval().scores(x)
-    return parts
-
-
 def _on_device(model: Model, part: str, shape: Sequence[int], batch: int) -> list[str]:
-    work = _parts(model)[part]
     with _quiet(), _on_fake_device(model) as moved, torch.set_grad_enabled(part == "loss"):
-        inputs = _batch(shape, batch)
+        x, label = _batch(shape, batch)
         with _Copies() as copies:
             try:
-                work(moved, *inputs)
+                moved.train().loss(x, label) if part == "loss" else moved.eval().scores(x)
             except Exception as error:
                 place = _place(_frame_of(error))
                 return [*copies.named(part), f"`{part}` {_fault(error)} at {place}"]
@@ -117,15 +101,12 @@ def _on_device(model: Model, part: str, shape: Sequence[int], batch: int) -> lis
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silences torch's own warnings about what is reported here in a sentence."""
-    loggers = [logging.getLogger(name) for name in ("torch._dynamo", "torch._subclasses")]
-    before = [(logger, logger.level) for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
+    with ExitStack() as afterwards:
+        for name in ("torch._dynamo", "torch._subclasses"):
+            logger = logging.getLogger(name)
+            afterwards.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL + 1)
         yield
-    finally:
-        for logger, level in before:
-            logger.setLevel(level)
 
 
 @contextmanager
@@ -174,10 +155,8 @@ class _Copies(TorchDispatchMode):  # type: ignore[no-untyped-call]
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and _foreign(frame.f_code.co_filename):
             frame = frame.f_back
-        self._found[
-            f"copies from {start.type} to {end.type} at "
-            f"{_place((frame.f_code.co_filename, frame.f_lineno) if frame else None)}"
-        ] = None
+        place = _place((frame.f_code.co_filename, frame.f_lineno) if frame else None)
+        self._found[f"copies from {start.type} to {end.type} at {place}"] = None
 
     def named(self, part: str) -> list[str]:
         return [f"`{part}` {fault}" for fault in self._found]
@@ -209,11 +188,6 @@ def _frame_of(error: Exception) -> tuple[str, int] | None:
             found = file, trace.tb_lineno
         trace = trace.tb_next
     return found
-
-
-def _place_of_stack(stack: Any) -> str:
-    ours = [frame for frame in stack or () if not _foreign(frame.filename)]
-    return _place((ours[-1].filename, ours[-1].lineno) if ours else None)
 
 
 def _place(place: tuple[str, int | None] | None) -> str:

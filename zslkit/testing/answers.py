@@ -18,7 +18,7 @@ from zslkit.training.scoring import (
     answer,
     answer_both,
     answers_last,
-    attribute_batches,
+    attribute_table,
 )
 
 RTOL, ATOL = 1e-4, 1e-5
@@ -58,17 +58,14 @@ def scores_of_each_image(bench: Bench) -> None:
     together = bench.scores(trained)
     others = np.concatenate([test[:5], bench.dataset.split.trainval])
     full = np.resize(np.concatenate([test, bench.dataset.split.trainval]), 3 * SCORE_BATCH)
+    alone = [bench.scores(trained, test[i : i + 1]) for i in range(len(test))]
+    beside = [bench.scores(trained, others)[:5], together[5:]]
+    whole = bench.scores(trained, full)[: len(test)]
     trials = {
         "the reversed order": bench.scores(trained, test[::-1].copy())[::-1],
-        "batches of one image": np.concatenate(
-            [bench.scores(trained, test[i : i + 1]) for i in range(len(test))]
-        ),
-        "other images in the batch": np.concatenate(
-            [bench.scores(trained, others)[:5], together[5:]]
-        ),
-        f"batches of {SCORE_BATCH} images, as a run has them,": bench.scores(trained, full)[
-            : len(test)
-        ],
+        "batches of one image": np.concatenate(alone),
+        "other images in the batch": np.concatenate(beside),
+        f"batches of {SCORE_BATCH} images, as a run has them,": whole,
     }
     for trial, scores in trials.items():
         apart = float(np.abs(scores - together).max())
@@ -164,25 +161,22 @@ def attention_maps(bench: Bench) -> str | None:
 def predicted_attributes(bench: Bench) -> str | None:
     trained, source = bench.trained(), bench.inputs().source
     try:
-        batches = attribute_batches(trained.model, source, bench.test, CPU)
-        if batches is None:
+        first = attribute_table(trained.model, source, bench.test[:1], CPU)
+        if first is None:
             raise Skipped("it offers no attribute scores")
-        told = np.concatenate(list(batches))
-        alone = attribute_batches(trained.model, source, bench.test[:1], CPU)
-        assert alone is not None
-        first = np.concatenate(list(alone))
+        told = attribute_table(trained.model, source, bench.test, CPU)
     except TrainingError as error:
         raise Failed(str(error)) from error
+    if told is None:
+        raise Failed(
+            f"{type(trained.model).__name__}.predicted_attributes gave None for some images "
+            "and attribute scores for others"
+        )
     silent = np.isnan(told).all(axis=0)
     if np.isnan(told[:, ~silent]).any():
         raise Failed("some images of an attribute have a score and others NaN")
-    if not np.allclose(
-        first,
-        told[:1],
-        rtol=RTOL,
-        atol=ATOL * float(np.nanmax(np.abs(told), initial=0.0)),
-        equal_nan=True,
-    ):
+    top = float(np.nanmax(np.abs(told), initial=0.0))
+    if not np.allclose(first, told[:1], rtol=RTOL, atol=ATOL * top, equal_nan=True):
         raise Failed("the attribute scores of an image move with the others of its batch")
     return (
         f"{int(silent.sum())} of {told.shape[1]} attributes are not told" if silent.any() else None
@@ -211,8 +205,7 @@ def answers_in_one_pass(bench: Bench) -> str | None:
         both = answer_both(model, x)
     except TrainingError as error:
         raise Failed(str(error).replace(".scores gave", ".answers gave")) from error
-    batches = attribute_batches(model, trained.inputs.source, bench.test, CPU)
-    told = None if batches is None else np.concatenate(list(batches))
+    told = attribute_table(model, trained.inputs.source, bench.test, CPU)
     for what, one, other in (
         ("scores", both[0], bench.scores(trained)),
         ("attribute scores", both[1], told),

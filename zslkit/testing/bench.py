@@ -37,14 +37,7 @@ SHORT, LONG = 2, 20
 
 @dataclass(frozen=True)
 class BenchModel:
-    """A trained model.
-
-    Attributes:
-        model: The model.
-        inputs: Its inputs.
-        log: One dict per line of the training log.
-        state: Parameters and buffers after training.
-    """
+    """A trained model, the lines of its training log, and its state after training."""
 
     model: Model
     inputs: Inputs
@@ -58,8 +51,6 @@ class Bench:
     Trained models are shared between checks, which must not change them.
 
     Args:
-        kind: The model class.
-        name: Name in messages.
         settings: Dotted config key -> value; overrides the class's `check_settings` and the short
             training of the checks.
 
@@ -83,14 +74,10 @@ class Bench:
 
     def _refuse_wrong_settings(self) -> None:
         try:
-            default = self.default_config
+            default = Layer(self.default_config.model_dump(), "defaults")
         except UserError:  # reported by a check
             return
-        build(
-            self.kind.Config,
-            merge([Layer(default.model_dump(), "defaults"), self._given[-1]]),
-            self.name,
-        )
+        build(self.kind.Config, merge([default, self._given[-1]]), self.name)
 
     @property
     def gradient(self) -> bool:
@@ -108,18 +95,10 @@ class Bench:
         return build(self.kind.Config, merge([]), self.name)
 
     def config(self, epochs: int = SHORT, changes: Mapping[str, Any] | None = None) -> ModelConfig:
-        """Config with a short training.
-
-        Args:
-            epochs: Number of epochs.
-            changes: Dotted key -> value; overrides everything else.
-        """
-        layers = [
-            Layer(self.default_config.model_dump(), "defaults"),
-            Layer(shortened(self.default_config, epochs), "kit"),
-            *self._given,
-        ]
-        layers.append(Layer(nested(changes or {}), "check"))
+        """Config with a short training; `changes`, by dotted key, override everything else."""
+        default = self.default_config
+        kit = [Layer(default.model_dump(), "defaults"), Layer(shortened(default, epochs), "kit")]
+        layers = [*kit, *self._given, Layer(nested(changes or {}), "check")]
         try:
             return build(self.kind.Config, merge(layers), self.name)
         except UserError as error:
@@ -144,14 +123,8 @@ class Bench:
         config: ModelConfig | None = None,
     ) -> Model:
         """Untrained model, made as by the harness."""
-        return make_model(
-            self.kind,
-            config or self.config(),
-            dataset or self.dataset,
-            inputs or self.inputs(),
-            seed,
-            CPU,
-        )
+        config, given = config or self.config(), (dataset or self.dataset, inputs or self.inputs())
+        return make_model(self.kind, config, *given, seed, CPU)
 
     def fit(
         self,
@@ -168,12 +141,8 @@ class Bench:
         """Train in place, as the harness does.
 
         Args:
-            model: Model to train.
-            seed: Seed of the training.
             dataset: By default the tiny dataset.
             inputs: By default those of the tiny dataset.
-            checkpoint: File for checkpoints.
-            observer: Observer of the loop.
             on_log: Called with every line of the log.
             withholds: Make test images unavailable, as in a run. Off by default, so that a model
                 which needs them fails only one check.
@@ -205,9 +174,8 @@ class Bench:
         kind = kind or self.frozen_input
         if (seed, kind) not in self._trained:
             inputs = self.inputs(kind)
-            self._trained[seed, kind] = self.fit(
-                self.make(seed, inputs=inputs), seed, inputs=inputs
-            )
+            model = self.make(seed, inputs=inputs)
+            self._trained[seed, kind] = self.fit(model, seed, inputs=inputs)
         return self._trained[seed, kind]
 
     def scores(self, trained: BenchModel, index: Index | None = None) -> NDArray[np.float32]:
@@ -256,17 +224,9 @@ def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
     """Describe which tensors of two states are not equal bit for bit; "" if all are."""
     if one.keys() != other.keys():
         return f"{min(one.keys() ^ other.keys())} is kept of one and not of the other"
-    unlike = [
-        k
-        for k in one
-        if one[k].shape != other[k].shape or not torch.equal(_plain(one[k]), _plain(other[k]))
-    ]
-    return (
-        f"{unlike[0]}{f' and {len(unlike) - 1} more' if len(unlike) > 1 else ''} of {len(one)} "
-        "differ"
-        if unlike
-        else ""
-    )
+    unlike = [k for k in one if not torch.equal(_plain(one[k]), _plain(other[k]))]
+    more = f" and {len(unlike) - 1} more" if len(unlike) > 1 else ""
+    return f"{unlike[0]}{more} of {len(one)} differ" if unlike else ""
 
 
 def _plain(tensor: Tensor) -> Tensor:

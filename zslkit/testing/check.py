@@ -17,7 +17,6 @@ class Check:
     """One rule of the contract.
 
     Attributes:
-        name: Name of the check.
         reason: Why the rule matters.
         hint: How to correct a model that breaks it.
         function: Raises Failed or Skipped; returns a remark or None.
@@ -46,13 +45,7 @@ def check(
 class CheckResult:
     """Result of one check on one model.
 
-    Attributes:
-        check: Name of the check.
-        status: Its outcome.
-        message: What is wrong, why it was skipped, or a remark; may be empty.
-        reason: Why the rule matters.
-        hint: How to correct the model.
-        traceback: Traceback of a failure.
+    `message` says what is wrong, why it was skipped, or a remark; it may be empty.
     """
 
     check: str
@@ -73,12 +66,7 @@ class CheckResult:
 
 
 class ConformanceError(ZslkitError, AssertionError):
-    """A model breaks rules of the contract.
-
-    Args:
-        model: Name of the model.
-        results: Results of the failed checks.
-    """
+    """A model breaks rules of the contract: the results of the failed checks."""
 
     def __init__(self, model: str, results: Sequence[CheckResult]) -> None:
         self.model, self.results = model, tuple(results)

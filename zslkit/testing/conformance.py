@@ -90,11 +90,8 @@ class Trial:
         settings: Mapping[str, Any] | None = None,
         skip: Iterable[str] = (),
     ) -> None:
-        self._model, self._settings, self._skip = (
-            model,
-            settings,
-            frozenset(_named(name).name for name in skip),
-        )
+        self._model, self._settings = model, settings
+        self._skip = frozenset(_named(name).name for name in skip)
         self._results: dict[str, CheckResult] = {}
 
     @property
@@ -137,9 +134,8 @@ class Trial:
     def _run(self, which: Check) -> CheckResult:
         bench, facts = self.bench, {"reason": which.reason, "hint": which.hint}
         if (obstacle := self.obstacle(which)) is not None:
-            return CheckResult(
-                which.name, "skipped", f"it says nothing before {obstacle.check} passes", **facts
-            )
+            text = f"it says nothing before {obstacle.check} passes"
+            return CheckResult(which.name, "skipped", text, **facts)
         expected = bench.kind.expected_failures.get(which.name)
         try:
             message = which.function(bench) or ""
@@ -151,9 +147,8 @@ class Trial:
             text = str(error) if isinstance(error, (Failed, ZslkitError)) else error_sentence(error)
             if expected is not None:
                 return CheckResult(which.name, "expected failure", f"{expected} ({text})", **facts)
-            return CheckResult(
-                which.name, "failed", text, **facts, traceback=traceback.format_exc()
-            )
+            facts["traceback"] = traceback.format_exc()
+            return CheckResult(which.name, "failed", text, **facts)
         if expected is not None:
             message = (
                 f"it passes, and expected_failures says that it does not ({expected}); take "

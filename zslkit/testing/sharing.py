@@ -39,13 +39,10 @@ def loss_is_mean(bench: Bench) -> None:
         raise Skipped("it trains itself")
     if not model.loss_is_mean:
         raise Skipped("it does not declare loss_is_mean; one process trains it")
-    index = bench.dataset.split.trainval[
-        np.random.default_rng(0).permutation(len(bench.dataset.split.trainval))[:BATCH]
-    ]
-    x, label = (
-        bench.trained().inputs.source.batch(index),
-        torch.from_numpy(bench.dataset.labels[index]),
-    )
+    trainval = bench.dataset.split.trainval
+    index = trainval[np.random.default_rng(0).permutation(len(trainval))[:BATCH]]
+    x = bench.trained().inputs.source.batch(index)
+    label = torch.from_numpy(bench.dataset.labels[index])
     # In evaluation mode: dropout masks differ between processes, and the harness handles batch
     # normalisation.
     model.eval()
@@ -82,10 +79,9 @@ def _rehearsed(model: GradientModel, x: Tensor, label: Tensor) -> dict[str, floa
                 for name, value in _terms(model, x[part], label[part]).items():
                     terms[name] = terms.get(name, 0.0) + len(x[part]) / len(x) * value
             now.append(meeting.mine)
-        if [len(mine) for mine in now] == [len(before) for before in previous] and all(
-            torch.equal(a, b)
+        if all(
+            len(mine) == len(before) and all(map(torch.equal, mine, before))
             for mine, before in zip(now, previous, strict=True)
-            for a, b in zip(mine, before, strict=True)
         ):
             break
         previous = now

@@ -56,13 +56,8 @@ def tiny_dataset(
     """15 classes with 12 attributes and 111 images of 12 x 16 pixels, determined by the seed.
 
     Pooled features `(N, 16)`, maps `(N, 16, 3, 4)` and pixels are linear in the class attributes,
-    plus noise. Each attribute group appears in one corner of the image.
-
-    Args:
-        images: False leaves only pooled features, as in datasets without photos.
-        word_vectors: Whether attributes have word vectors.
-        groups: Whether attributes have groups.
-        seed: Seed.
+    plus noise. Each attribute group appears in one corner of the image. images=False leaves only
+    pooled features, as in datasets without photos.
     """
     made = _made(seed)
     semantics = made.semantics
@@ -79,7 +74,6 @@ def tiny_inputs(
     """Inputs of a tiny dataset, prepared as by the harness with a small backbone.
 
     Args:
-        dataset: A tiny dataset.
         kind: "pooled" has shape (16,), "map" (16, 3, 4), "image" (3, 12, 16) with `build_backbone`.
         encoder: Image encoder of a model, used instead of the small backbone.
     """
@@ -109,12 +103,7 @@ def tiny_task(
 ) -> Task:
     """Task of the tiny dataset, to construct a model: `Mine(MineConfig(), tiny_task("map"))`.
 
-    Args:
-        kind: Input type.
-        config: The model's config, for the normalisation of attributes.
-        word_vectors: As in tiny_dataset.
-        groups: As in tiny_dataset.
-        seed: As in tiny_dataset.
+    `config` decides the normalisation of attributes.
     """
     dataset = tiny_dataset(word_vectors=word_vectors, groups=groups, seed=seed)
     return make_task(dataset, tiny_inputs(dataset, kind), config or ModelConfig())
@@ -192,16 +181,8 @@ def _made(seed: int) -> Dataset:
     )
     split = Split(*(np.array(part, dtype=np.int64) for part in parts))
     pooled = _maps(images).mean(axis=(2, 3))
-    return Dataset(
-        "tiny",
-        classes,
-        np.array(labels, dtype=np.int64),
-        split,
-        semantics,
-        images,
-        pooled,
-        "tiny (made up)",
-    )
+    of_image = np.array(labels, dtype=np.int64)
+    return Dataset("tiny", classes, of_image, split, semantics, images, pooled, "tiny (made up)")
 
 
 def _images(attributes: NDArray[np.float32], rng: np.random.Generator) -> ArrayImages:
@@ -212,11 +193,9 @@ def _images(attributes: NDArray[np.float32], rng: np.random.Generator) -> ArrayI
         0, 0.1, (CHANNELS, 12)
     )
     maps = np.zeros((len(attributes), HEIGHT, WIDTH, CHANNELS))
-    for group, cell in enumerate(
-        ((0, 0), (0, WIDTH - 1), (HEIGHT - 1, 0), (HEIGHT - 1, WIDTH - 1))
-    ):
-        columns = slice(3 * group, 3 * group + 3)
-        maps[:, cell[0], cell[1]] = STRENGTH * attributes[:, columns] @ answers[:, columns].T
+    for group, (row, column) in enumerate(product((0, HEIGHT - 1), (0, WIDTH - 1))):
+        own = slice(3 * group, 3 * group + 3)
+        maps[:, row, column] = STRENGTH * attributes[:, own] @ answers[:, own].T
     maps = np.maximum(maps + NOISE * rng.standard_normal(maps.shape), 0)
     cells = (maps @ _patterns().T).reshape(*maps.shape[:3], CELL, CELL, 3)
     pixels = cells.transpose(0, 1, 3, 2, 4, 5).reshape(len(maps), HEIGHT * CELL, WIDTH * CELL, 3)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 
 from zslkit.config import TrainConfig
 from zslkit.errors import ZslkitError, listed
-from zslkit.evaluation.metrics import per_class_accuracy
+from zslkit.evaluation.metrics import Index, Mask, per_class_accuracy
 from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.testing.answers import scores_shape
 from zslkit.testing.bench import LONG, Bench, BenchModel, difference
@@ -123,7 +124,7 @@ def _resumes_by_stages(bench: Bench) -> str:
             )
         for _ in range(epochs):
             try:
-                resumed = bench.fit(bench.make(), checkpoint=path, on_log=_SecondEpoch())
+                resumed = bench.fit(bench.make(), checkpoint=path, on_log=_second_epoch())
                 break
             except _Stopped:
                 pass
@@ -139,16 +140,15 @@ def _resumes_by_stages(bench: Bench) -> str:
     return f"interrupted after each of {epochs} epochs of its stages"
 
 
-class _SecondEpoch:
+def _second_epoch() -> Callable[[Mapping[str, Any]], None]:
     """Ends the training in the second epoch of an attempt, when the first has a checkpoint."""
+    epochs = count(1)
 
-    def __init__(self) -> None:
-        self._epochs = 0
-
-    def __call__(self, line: Mapping[str, Any]) -> None:
-        self._epochs += "stage" in line
-        if self._epochs == 2:
+    def hear(line: Mapping[str, Any]) -> None:
+        if "stage" in line and next(epochs) == 2:
             raise _Stopped
+
+    return hear
 
 
 class _Stopped(Exception):
@@ -202,23 +202,14 @@ def learns(bench: Bench) -> str:
 def _attempts(bench: Bench) -> Iterator[tuple[str, ModelConfig]]:
     """Configs to try, each with a description; none twice."""
     if bench.gradient and "train" in bench.kind.Config.model_fields:
-        trials = [
-            (
-                "" if r is None else f"with train.lr={r:g} ",
-                bench.config(LONG, {} if r is None else {"train.lr": r}),
-            )
-            for r in RATES
-        ]
+        rates = [(f"with train.lr={r:g} ", {"train.lr": r}) if r else ("", {}) for r in RATES]
+        trials = [(how, bench.config(LONG, changes)) for how, changes in rates]
     else:
-        trials = [
-            ("", bench.config(LONG)),
-            (f"with up to {PATIENCE * LONG} epochs ", bench.config(PATIENCE * LONG)),
-        ]
-    yielded: list[ModelConfig] = []
-    for how, config in trials:
-        if config not in yielded:
-            yielded.append(config)
-            yield how, config
+        most = PATIENCE * LONG
+        trials = [("", bench.config(LONG)), (f"with up to {most} epochs ", bench.config(most))]
+    yield from (
+        (how, c) for i, (how, c) in enumerate(trials) if c not in [t for _, t in trials[:i]]
+    )
 
 
 class _Enough:
@@ -240,19 +231,12 @@ def _accuracies(bench: Bench, model: Model) -> tuple[float, float]:
     """Per-class accuracy in percent of test_seen among seen, test_unseen among unseen classes."""
     data = bench.dataset
     sides = ((data.split.test_seen, data.seen), (data.split.test_unseen, ~data.seen))
-    seen, unseen = (
-        100
-        * float(
-            np.nanmean(
-                per_class_accuracy(
-                    bench.score(model, bench.inputs(), index),
-                    data.labels[index],
-                    np.flatnonzero(mask),
-                )
-            )
-        )
-        for index, mask in sides
-    )
+
+    def accuracy(index: Index, mask: Mask) -> float:
+        scores, among = bench.score(model, bench.inputs(), index), np.flatnonzero(mask)
+        return 100 * float(np.nanmean(per_class_accuracy(scores, data.labels[index], among)))
+
+    seen, unseen = (accuracy(*side) for side in sides)
     return seen, unseen
 
 
@@ -287,9 +271,8 @@ def bfloat16(bench: Bench) -> None:
     if not (bench.gradient and isinstance(getattr(bench.config(), "train", None), TrainConfig)):
         raise Skipped("it trains itself, in the precision of its choice")
     try:
-        bench.scores(
-            bench.fit(bench.make(config=bench.config(changes={"train.precision": "bfloat16"})))
-        )
+        config = bench.config(changes={"train.precision": "bfloat16"})
+        bench.scores(bench.fit(bench.make(config=config)))
     except Exception as error:
         raise Failed(f"with train.precision=bfloat16: {type(error).__name__}: {error}") from error
 

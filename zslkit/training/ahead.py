@@ -26,7 +26,6 @@ def ahead(
         read: Gives the inputs (B, ...) of indices (B,).
         of_images: (N,) class ids.
         indices: Indices and size of the whole batch, of each step.
-        device: Device of the training.
 
     Yields:
         Inputs (B, ...), class ids (B,) and the size of the whole batch. On CUDA both tensors are on
@@ -59,11 +58,7 @@ class Copies:
         self._device, self._stream = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def begin(self, *tensors: Tensor) -> Callable[[], Any]:
-        """Begin to copy tensors.
-
-        Returns:
-            Function that gives the copies to the present stream, without waiting on the CPU.
-        """
+        """Begin to copy; the result hands the copies to the present stream without waiting."""
         try:
             with torch.cuda.stream(self._stream):
                 moved = tuple(sent(t, self._device) for t in tensors)

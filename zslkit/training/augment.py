@@ -27,19 +27,11 @@ def cuttable(view: TrainingView) -> bool:
 def reader(
     view: TrainingView, config: TrainConfig, seed: int, epoch: int
 ) -> Callable[[NDArray[np.int64]], Tensor]:
-    """Function that reads the batches of one epoch, called once for each step and in their order.
+    """Function of indices (B,) into the view that gives inputs (B, ...) float32 of one epoch.
 
-    Seed, epoch, step and image alone decide how a photo is cut, so that a resumed run repeats it,
-    and processes that share a batch cut it as one process does.
-
-    Args:
-        view: The training images.
-        config: Settings of the loop.
-        seed: Seed of the run.
-        epoch: Number of the epoch.
-
-    Returns:
-        Function of indices (B,) into the view that gives inputs (B, ...) float32.
+    It is called once for each step and in their order. Seed, epoch, step and image alone decide how
+    a photo is cut, so that a resumed run repeats it, and processes that share a batch cut it as one
+    process does.
     """
     if not (asked(config) and cuttable(view)):
         return view.batch

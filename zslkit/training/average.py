@@ -19,14 +19,9 @@ Passes = Callable[[], None]
 
 
 class WeightAverage:
-    """Mean of the weights after each of the last epochs (Izmailov et al., UAI 2018).
+    """Mean of trained weights after each of the last epochs (Izmailov et al., UAI 2018).
 
     The training goes on from its own weights; the mean is what is scored, validated and kept.
-
-    Args:
-        config: Says which epochs count.
-        model: The model.
-        parameters: Parameters that are trained.
     """
 
     def __init__(
@@ -64,14 +59,13 @@ class WeightAverage:
         if not int(self._mean.n_averaged):
             return
         with torch.no_grad():
-            for weight, mean in zip(
-                self._trained.parameters(), self._mean.module.parameters(), strict=True
-            ):
+            means = self._mean.module.parameters()
+            for weight, mean in zip(self._trained.parameters(), means, strict=True):
                 weight.copy_(mean)
         # torch's update_bn also empties the statistics of layers that a model keeps frozen.
         self._model.train()
-        norms = [m for m in self._model.modules() if isinstance(m, _BatchNorm) and m.training]
-        norms = [m for m in norms if m.track_running_stats]
+        layers = [m for m in self._model.modules() if isinstance(m, _BatchNorm)]
+        norms = [m for m in layers if m.training and m.track_running_stats]
         if not norms:
             return
         statistics = {id(b) for m in norms for b in m.buffers()}

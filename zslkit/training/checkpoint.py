@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,7 @@ from zslkit.utils.files import check_permitted, need_plain, replacing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint to a temporary file, then rename it.
-
-    Args:
-        path: The checkpoint file.
-        state: Tensors, numbers, strings, lists and dicts.
+    """Write tensors, numbers, strings, lists and dicts; the file appears when it is whole.
 
     Raises:
         OSError: The file cannot be written, for instance because the disk is full; names `path`.
@@ -30,6 +28,21 @@ def save(path: Path, state: dict[str, Any]) -> None:
         if isinstance(system, OSError):
             raise OSError(system.errno, system.strerror, str(path)) from error
         raise
+
+
+class Pace:
+    """Saves after some epochs only, so that checkpoints take at most a share of the time."""
+
+    def __init__(self, share: float) -> None:
+        self._share, self._saved, self._cost = share, time.monotonic(), 0.0
+
+    def save(self, path: Path, state: Callable[[], dict[str, Any]], last: bool) -> None:
+        """Write the state if there is time for it, and after the last epoch."""
+        began = time.monotonic()
+        if last or self._cost <= self._share * (began - self._saved):
+            save(path, state())
+            self._saved = time.monotonic()
+            self._cost = self._saved - began
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from zslkit.model import GradientModel, Model, ModelConfig, Task
 from zslkit.semantics import Semantics
 from zslkit.training.inputs import Inputs
 from zslkit.training.loop import Loop, Observer
-from zslkit.training.scoring import attribute_batches as attribute_batches
 from zslkit.training.scoring import score as score
 from zslkit.training.view import View
 from zslkit.training.withheld import Withheld, withheld
@@ -97,23 +96,10 @@ def fit(
     observer: Observer | None = None,
     withholds: bool = True,
 ) -> float:
-    """Train a model in place on the dataset's trainval images.
+    """Train a model in place on the trainval images of a dataset or fold; returns the seconds.
 
-    Args:
-        model: The untrained model.
-        dataset: The dataset, or a validation fold of it.
-        inputs: Inputs of the dataset's images.
-        seed: Seed of the training.
-        device: Device of the model.
-        reporter: Receives progress and notes.
-        log: Called with the values of each log line.
-        name: Name of the training in log and progress.
-        checkpoint: File of the training state; None writes none.
-        observer: Called after every epoch.
-        withholds: Withhold the test images from the model's code (`zslkit.training.withheld`).
-
-    Returns:
-        Seconds of training.
+    Log and progress call the training `name`; `checkpoint` is the file of its state. `withholds`
+    keeps the test images from the model's code (`zslkit.training.withheld`).
 
     Raises:
         UserError: The model asks for unlabelled test images without declaring itself transductive.

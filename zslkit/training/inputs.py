@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from zslkit.config import FeatureConfig, Input
@@ -31,13 +29,9 @@ class Inputs:
 
     Attributes:
         source: Inputs by image index.
-        kind: Image, map or pooled.
         feature_shape: Shape of one input.
         map_shape: (D, H, W) of the backbone's maps; None for pooled features (`zslkit.model.Task`).
         build_backbone: Creates the backbone, for a model that trains it; else None.
-        backbone: Name of the backbone.
-        weights: Label of the backbone's weights.
-        weights_digest: Digest of the backbone's weights.
         fingerprint: Digest of the inputs.
         image_size: (height, width) of the backbone's input in pixels; None without a backbone.
         content: Digest of the images or features that the inputs are made of.
@@ -64,22 +58,18 @@ class Inputs:
 def choose_input(
     accepted: tuple[Input, ...], config: FeatureConfig, dataset: Dataset | None, model: str
 ) -> Input:
-    """Choose the kind of input for a model.
+    """Choose the kind of input for a model that accepts some, preferred first.
 
-    Args:
-        accepted: Kinds that the model accepts, preferred first.
-        config: The feature settings, with the requested kind.
-        dataset: The dataset; None stands for one with images.
-        model: Name of the model, for messages.
+    No dataset stands for one with images.
 
     Raises:
         UserError: The model does not accept the requested kind, or the dataset lacks it; names what
             to prepare.
     """
-    usual = [k for k in accepted if k != "image"] if config.input == "frozen" else list(accepted)
-    wanted: list[Input] = list(
-        usual if config.input in ("auto", "frozen") else [k for k in accepted if k == config.input]
-    )
+    word = config.input
+    wanted: list[Input] = [
+        k for k in accepted if word in ("auto", k) or (word == "frozen" and k != "image")
+    ]
     if config.pooling == "own":
         if "pooled" not in wanted:
             raise UserError(
@@ -94,18 +84,15 @@ def choose_input(
         )
     if dataset is None or dataset.images is not None:
         return wanted[0]
-    held: tuple[Input, ...] = ("pooled",) if dataset.maps is None else ("pooled", "map")
+    held: tuple[Input, ...] = ("pooled", "map")
+    has = "feature maps but no images here; put its images below --data-root"
+    if dataset.maps is None:
+        held = ("pooled",)
+        has = "only pooled features here; put its images below --data-root, "
+        has += "or import feature maps (zslkit data import)"
     if usable := [k for k in wanted if k in held]:
         return usable[0]
-    raise UserError(
-        f"{model} takes {' or '.join(wanted)} inputs, and {dataset.name} has "
-        + (
-            "only pooled features here; put its images below --data-root, "
-            "or import feature maps (zslkit data import)"
-            if dataset.maps is None
-            else "feature maps but no images here; put its images below --data-root"
-        )
-    )
+    raise UserError(f"{model} takes {' or '.join(wanted)} inputs, and {dataset.name} has {has}")
 
 
 def prepare(
@@ -117,19 +104,10 @@ def prepare(
     encoder: Backbone | None = None,
     batch: int | None = None,
 ) -> Inputs:
-    """Extract or find the features, or prepare the images.
+    """Extract or find the features, or prepare the images, in batches chosen by device.
 
-    Features and maps that came with the dataset are used if it has no images.
-
-    Args:
-        dataset: The dataset.
-        config: The feature settings.
-        kind: The kind of input.
-        device: Device of the extraction.
-        reporter: Receives progress and notes.
-        encoder: The model's own image encoder; replaces the backbone of the settings and needs
-            images.
-        batch: Images per batch; None chooses by device.
+    Features and maps that came with the dataset are used if it has no images. The model's own
+    `encoder` replaces the backbone of the settings and needs images.
 
     Raises:
         UserError: The caller can correct the cause.
@@ -147,44 +125,24 @@ def prepare(
     backbone = encoder or _backbone(dataset, config, device, reporter, content)
     height, width = first_size(dataset.images, backbone.transform, reporter, dataset.skipped)
     facts = (backbone.name, backbone.label, backbone.digest)
-    size = (height, width)
     if kind == "image":
         with distributed.in_turn():
             look(dataset.images, reporter, dataset.skipped)
-        fingerprint = store_key(content, backbone, "image")
-        source, shape = (
-            ImageInputs(dataset.images, backbone.transform),
-            backbone.map_shape(height, width),
-        )
-        return Inputs(
-            source,
-            kind,
-            (3, height, width),
-            shape,
-            backbone.build,
-            *facts,
-            fingerprint,
-            size,
-            content,
-        )
-    how: dict[str, Any] = {
-        "precision": config.precision,
-        "skipped": dataset.skipped,
-        "batch": batch,
-        "content": content,
-    }
+        made = store_key(content, backbone, "image"), (height, width), content
+        source, shape = ImageInputs(dataset.images, backbone.transform), (3, height, width)
+        maps = backbone.map_shape(height, width)
+        return Inputs(source, kind, shape, maps, backbone.build, *facts, *made)
     store = open_store(
-        dataset.name, dataset.images, backbone, config.dtype, device, reporter, **how
+        *(dataset.name, dataset.images, backbone, config.dtype, device, reporter),
+        precision=config.precision,
+        skipped=dataset.skipped,
+        batch=batch,
+        content=content,
     )
+    made, whole = (store.fingerprint, (height, width), content), store.map_shape
     if kind == "pooled":
-        pooled = PooledSource(store)
-        return Inputs(
-            pooled, kind, store.map_shape[:1], None, None, *facts, store.fingerprint, size, content
-        )
-    maps = MapSource(store)
-    return Inputs(
-        maps, kind, store.map_shape, store.map_shape, None, *facts, store.fingerprint, size, content
-    )
+        return Inputs(PooledSource(store), kind, whole[:1], None, None, *facts, *made)
+    return Inputs(MapSource(store), kind, whole, whole, None, *facts, *made)
 
 
 def _given(dataset: Dataset, kind: Input) -> Inputs:
@@ -192,14 +150,15 @@ def _given(dataset: Dataset, kind: Input) -> Inputs:
     if kind == "pooled" and dataset.features is not None:
         source: InputSource = ArraySource(dataset.features)
         shape, maps = dataset.features.shape[1:], None
-        fingerprint = dataset.features_digest or _array_fingerprint(dataset.features)
+        fingerprint = dataset.features_digest
+        if not fingerprint:
+            content = np.ascontiguousarray(dataset.features).tobytes()
+            fingerprint = hashlib.sha256(content).hexdigest()[:16]
     else:
         assert dataset.maps is not None
         maps = dataset.maps.map_shape if kind == "map" else None
-        source, shape = (
-            (MapSource if kind == "map" else PooledSource)(dataset.maps),
-            maps or dataset.maps.map_shape[:1],
-        )
+        source = (MapSource if kind == "map" else PooledSource)(dataset.maps)
+        shape = maps or dataset.maps.map_shape[:1]
         fingerprint = dataset.maps.fingerprint
     facts = (AS_GIVEN, dataset.origin or AS_GIVEN, fingerprint, fingerprint)
     return Inputs(source, kind, shape, maps, None, *facts, None, fingerprint)
@@ -211,12 +170,7 @@ def _backbone(
     if config.weights != "trainval":
         return load_backbone(config)
     start = load_backbone(config.model_copy(update={"weights": "random"}))
+    epochs = config.pretrain_epochs
     with distributed.in_turn():  # small and rare: not worth sharing
-        weights = trainval_weights(
-            dataset, start, config.pretrain_epochs, device, reporter, content
-        )
-    return load_backbone(config, weights, f"trained on trainval, {config.pretrain_epochs} epochs")
-
-
-def _array_fingerprint(features: NDArray[np.floating[Any]]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(features).tobytes()).hexdigest()[:16]
+        weights = trainval_weights(dataset, start, epochs, device, reporter, content)
+    return load_backbone(config, weights, f"trained on trainval, {epochs} epochs")

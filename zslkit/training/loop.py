@@ -20,7 +20,7 @@ from zslkit.model import GradientModel, Kept, TrainingView
 from zslkit.training import augment, checkpoint
 from zslkit.training.ahead import ahead
 from zslkit.training.average import WeightAverage
-from zslkit.training.compiled import Loss, loss_of
+from zslkit.training.compiled import loss_of
 from zslkit.training.resident import resident
 from zslkit.training.sampling import batches
 from zslkit.training.schedules import ScheduledSettings
@@ -42,16 +42,7 @@ class Observer(Protocol):
     """One row of numbers and tensors per epoch."""
 
     def after_epoch(self, epoch: int, model: GradientModel) -> bool:
-        """Observe the model.
-
-        Args:
-            epoch: Number of the epoch, from 1.
-            model: The model after this epoch.
-
-        Returns:
-            True to stop the training.
-        """
-        ...
+        """Observe the model after an epoch (from 1); True stops the training."""
 
 
 class Loop:
@@ -126,96 +117,87 @@ class Loop:
         path = self._path
         if path is not None and self._trainings > 1:
             path = path.with_name(f"{path.stem}.train-{self._trainings}.pt")
-        config: TrainConfig = model.config.train
-        groups = model.parameter_groups()
-        optimizer = _optimizer(config, groups)
-        average = (
-            WeightAverage(config, model, (p for group in groups.values() for p in group))
-            if config.average_last
-            else None
+        GradientTraining(self, model, view, path).run()
+
+
+class GradientTraining:
+    """One training of one model in a loop, from its start or from its checkpoint `path`."""
+
+    def __init__(
+        self, loop: Loop, model: GradientModel, view: TrainingView, path: Path | None
+    ) -> None:
+        self._loop, self._model, self._view, self._path = loop, model, view, path
+        self._config: TrainConfig = model.config.train
+        self._groups = model.parameter_groups()
+        self._optimizer = _optimizer(self._config, self._groups)
+        trained = (p for group in self._groups.values() for p in group)
+        self._average = (
+            WeightAverage(self._config, model, trained) if self._config.average_last else None
         )
-        settings = ScheduledSettings(model)
+        self._settings = ScheduledSettings(model)
         check_parts(model)
-        loss = loss_of(model)
-        start = self._resume(path, model, optimizer, average)
-        from_first(model)  # also waits until all processes have read the checkpoint
+        self._loss = loss_of(model)
+        self._steps = self._config.steps_per_epoch or max(1, len(view) // self._config.batch_size)
+
+    def run(self) -> None:
+        """Train to the end; raises as `Loop.train`."""
+        loop, config, average, observer = self._loop, self._config, self._average, self._observer
+        done = self._resume()
+        from_first(self._model)  # also waits until all processes have read the checkpoint
         if average is not None:
             average.from_first()
-        if start >= config.epochs or (
-            start
-            and self._observer is not None
-            and self._observer.history
-            and self._observer.history[-1].get("stop")
-        ):
-            if average is not None:
-                average.put_in(partial(self._passes, model, view, start, config))
-            return
-        if augment.asked(config) and not augment.cuttable(view):
-            self._reporter.note(
-                f"{self._name}: these inputs are no photos, so train.random_crop and train.flip "
-                "do nothing"
-            )
-        if config.accumulate == 1 and not config.offload:  # else memory is short
-            view = resident(view, self.device, self._reporter)
-        steps = config.steps_per_epoch or max(1, len(view) // config.batch_size)
-        done, passes = start, partial(self._passes, model, view, config=config)
-        saved, cost = time.monotonic(), 0.0
-        with self._reporter.phase(f"{self._name}", total=(config.epochs - start) * steps) as phase:
-            for epoch in range(start, config.epochs):
-                began = time.monotonic()
-                if config.fresh_optimizer:
-                    optimizer = _optimizer(config, groups)
-                model.begin_epoch(epoch)
-                terms = self._epoch(
-                    model, view, optimizer, groups, epoch, config, phase, settings, steps, loss
-                )
-                done = epoch + 1
-                if average is not None:
-                    average.after_epoch(done)
-                self.seconds += time.monotonic() - began
-                self.log(epoch=epoch + 1, seconds=round(time.monotonic() - began, 3), **terms)
-                stop = False
-                if self._observer:
-                    averaged = average.in_use(partial(passes, epoch=done)) if average else None
-                    with averaged or nullcontext():
-                        stop = self._observer.after_epoch(done, model)
-                last = stop or epoch + 1 == config.epochs
-                if (
-                    path is not None
-                    and distributed.first()
-                    and (last or cost <= CHECKPOINT_SHARE * (time.monotonic() - saved))
-                ):
-                    writing = time.monotonic()
-                    self._save(path, model, optimizer, epoch + 1, average)
-                    saved = time.monotonic()
-                    cost = saved - writing
-                if stop:
-                    break
+        history = observer.history if done and observer is not None else []
+        if done < config.epochs and not (history and history[-1].get("stop")):
+            if augment.asked(config) and not augment.cuttable(self._view):
+                idle = "train.random_crop and train.flip do nothing"
+                loop._reporter.note(f"{loop._name}: these inputs are no photos, so {idle}")
+            if config.accumulate == 1 and not config.offload:  # else memory is short
+                self._view = resident(self._view, loop.device, loop._reporter)
+            total = (config.epochs - done) * self._steps
+            with loop._reporter.phase(loop._name, total=total) as phase:
+                done = self._epochs(done, phase)
         if average is not None:
-            average.put_in(partial(passes, epoch=done))
+            average.put_in(partial(self._passes, done))
 
-    def _epoch(
-        self,
-        model: GradientModel,
-        view: TrainingView,
-        optimizer: Optimizer,
-        groups: dict[str, list[torch.nn.Parameter]],
-        epoch: int,
-        config: TrainConfig,
-        phase: Phase,
-        settings: ScheduledSettings,
-        steps: int,
-        loss: Loss,
-    ) -> dict[str, float]:
+    @property
+    def _observer(self) -> Observer | None:
+        return self._loop._observer
+
+    def _epochs(self, start: int, phase: Phase) -> int:
+        """Train from the epoch `start` on, and return the number of epochs that are done."""
+        loop, config, average, observer = self._loop, self._config, self._average, self._observer
+        pace = checkpoint.Pace(CHECKPOINT_SHARE)
+        for epoch in range(start, config.epochs):
+            began, done, stop = time.monotonic(), epoch + 1, False
+            if config.fresh_optimizer:
+                self._optimizer = _optimizer(config, self._groups)
+            self._model.begin_epoch(epoch)
+            terms = self._epoch(epoch, phase)
+            if average is not None:
+                average.after_epoch(done)
+            loop.seconds += time.monotonic() - began
+            loop.log(epoch=done, seconds=round(time.monotonic() - began, 3), **terms)
+            if observer:
+                averaged = average.in_use(partial(self._passes, done)) if average else None
+                with averaged or nullcontext():
+                    stop = observer.after_epoch(done, self._model)
+            if self._path is not None and distributed.first():
+                pace.save(self._path, partial(self._state, done), stop or done == config.epochs)
+            if stop:
+                return done
+        return config.epochs
+
+    def _epoch(self, epoch: int, phase: Phase) -> dict[str, float]:
         # Randomness in a step (dropout, say) depends on seed and epoch alone, so that a resumed run
         # repeats it. Processes that share a batch draw apart, or their images would share masks.
         self._draw(epoch, 1)
+        model, config = self._model, self._config
         model.train()
-        rates = [model.learning_rate(epoch, name) for name in groups]
-        for rate, name in zip(rates, groups, strict=True):
-            for parameter in groups[name]:
+        rates = [model.learning_rate(epoch, name) for name in self._groups]
+        for rate, parameters in zip(rates, self._groups.values(), strict=True):
+            for parameter in parameters:
                 parameter.requires_grad_(rate > 0)
-        whole = config.shares_epochs * steps
+        whole = config.shares_epochs * self._steps
         sums: dict[str, float] = {}
         unread = Unread()
 
@@ -231,102 +213,75 @@ class Loop:
             if rows:
                 phase.advance(len(rows), epoch=epoch + 1, loss=total)
 
-        for x, label, size in self._inputs(view, config, epoch):
-            step = epoch * steps + unread.steps
-            for rate, group in zip(rates, optimizer.param_groups, strict=True):
+        for x, label, size in self._inputs(epoch):
+            step = epoch * self._steps + unread.steps
+            for rate, group in zip(rates, self._optimizer.param_groups, strict=True):
                 group["lr"] = rate * config.rate_factor(step, whole)
-            with settings.at(step / whole):
-                taken = take_step(model, loss, x, label, size, self.device)
-            if unread.add(
-                taken.terms, taken.total, weight=len(label) / size, coupled=taken.coupled
-            ):
+            with self._settings.at(step / whole):
+                taken = take_step(model, self._loss, x, label, size, self._loop.device)
+            share = len(label) / size
+            if unread.add(taken.terms, taken.total, weight=share, coupled=taken.coupled):
                 note_terms()
             add_up(model.parameters())
             if config.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-            optimizer.step()
+            self._optimizer.step()
         note_terms()
         return {k: v / unread.steps for k, v in sums.items()}
 
     def _draw(self, epoch: int, stream: int) -> None:
-        drawn = np.random.default_rng([self.seed, epoch, stream, *distributed.apart()])
+        drawn = np.random.default_rng([self._loop.seed, epoch, stream, *distributed.apart()])
         torch.manual_seed(int(drawn.integers(2**62)))
 
-    def _inputs(
-        self, view: TrainingView, config: TrainConfig, epoch: int
-    ) -> Iterator[tuple[Tensor, Tensor, int]]:
+    def _inputs(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """This process's inputs and labels of each batch, with the size of the batch."""
-        indices = batches(
-            view.labels,
-            config.sampling,
-            config.batch_size,
-            config.steps_per_epoch,
-            self.seed,
-            epoch,
-            config.images_per_class,
-        )
-        read = augment.reader(view, config, self.seed, epoch)
-        return ahead(read, view.labels, shares(indices), self.device)
+        config, view, seed = self._config, self._view, self._loop.seed
+        how = config.sampling, config.batch_size, config.steps_per_epoch
+        indices = batches(view.labels, *how, seed, epoch, config.images_per_class)
+        read = augment.reader(view, config, seed, epoch)
+        return ahead(read, view.labels, shares(indices), self._loop.device)
 
-    def _passes(
-        self, model: GradientModel, view: TrainingView, epoch: int, config: TrainConfig
-    ) -> None:
+    def _passes(self, epoch: int) -> None:
         """Pass the batches of the epoch before `epoch` through the loss; no weight changes."""
         self._draw(epoch, 2)
-        for x, label, size in self._inputs(view, config, epoch - 1):
-            pass_through(model, x, label, size, self.device)
+        for x, label, size in self._inputs(epoch - 1):
+            pass_through(self._model, x, label, size, self._loop.device)
 
-    def _resume(
-        self,
-        path: Path | None,
-        model: GradientModel,
-        optimizer: Optimizer,
-        average: WeightAverage | None,
-    ) -> int:
+    def _resume(self) -> int:
+        """Load the checkpoint, if there is one, and return the number of epochs that are done."""
+        path, model, loop = self._path, self._model, self._loop
         if path is None or not path.is_file():
             return 0
         state = checkpoint.load(path)
         try:
-            epoch, seconds, history = (
-                int(state["epoch"]),
-                float(state["seconds"]),
-                list(state["history"]),
-            )
+            epoch, seconds = int(state["epoch"]), float(state["seconds"])
+            history = list(state["history"])
             model.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-            if average is not None:
-                average.load_state_dict(state["average"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            if self._average is not None:
+                self._average.load_state_dict(state["average"])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             why = " ".join(str(error).split())
             raise DataError(
-                f"The checkpoint {path} is not of {type(model).__name__} "
-                f"as it is now ({why[:300]}); "
-                "remove it to start this training afresh"
+                f"The checkpoint {path} is not of {type(model).__name__} as it is now "
+                f"({why[:300]}); remove it to start this training afresh"
             ) from error
-        self.seconds = seconds
+        loop.seconds = seconds
         if self._observer is not None:
             self._observer.history[:] = history
-        self._reporter.note(f"{self._name}: going on after epoch {epoch}")
+        loop._reporter.note(f"{loop._name}: going on after epoch {epoch}")
         return epoch
 
-    def _save(
-        self,
-        path: Path,
-        model: GradientModel,
-        optimizer: Optimizer,
-        epoch: int,
-        average: WeightAverage | None,
-    ) -> None:
-        history = self._observer.history if self._observer else []
-        state = {
+    def _state(self, epoch: int) -> dict[str, Any]:
+        average = self._average
+        return {
             "epoch": epoch,
-            "seconds": self.seconds,
-            "history": history,
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "seconds": self._loop.seconds,
+            "history": self._observer.history if self._observer else [],
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
             **({"average": average.state_dict()} if average is not None else {}),
         }
-        checkpoint.save(path, state)
 
 
 def _optimizer(config: TrainConfig, groups: dict[str, list[torch.nn.Parameter]]) -> Optimizer:

@@ -28,14 +28,8 @@ MODELS = Registry("zslkit.models", "model", refusing(check_model))
 class Plan:
     """A model with all settings that need no data.
 
-    Attributes:
-        entry: The model's registry entry.
-        model_class: The model class.
-        features: Settings of the inputs.
-        protocol: Settings of selection and calibration.
-        config: The model's own settings.
-        origins: Setting -> where its value comes from.
-        usual: Setting that the user changed -> its value without that; None if unknown.
+    `origins` says where each value comes from; `usual` holds, for each setting that the user
+    changed, its value without that, or is None if unknown.
     """
 
     entry: Entry
@@ -45,6 +39,11 @@ class Plan:
     config: ModelConfig
     origins: Mapping[str, str] = field(default_factory=dict)
     usual: Mapping[str, Any] | None = None
+
+    @property
+    def class_path(self) -> str:
+        """Module and class of the model, as `module:Class`."""
+        return f"{self.model_class.__module__}:{self.model_class.__qualname__}"
 
     @property
     def values(self) -> dict[str, Any]:

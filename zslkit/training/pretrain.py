@@ -49,24 +49,13 @@ def trainval_weights(
     reporter: Reporter,
     content: str | None = None,
 ) -> Path:
-    """Train the backbone from its random start on the seen classes, or find the cached weights.
+    """File of weights for `start`: trained from its random start on the seen classes, or cached.
 
     AdamW with one cycle of the learning rate. The loss is the cross entropy over the seen classes
     of the cosine between their attributes and those predicted from the averaged map, so that
     classes learn from each other. Seeded, and in one thread on a processor: the same machine always
     gives the same file. Weights are rounded to half precision. Shipped weights (`SHIPPED`) are used
-    instead of a training.
-
-    Args:
-        dataset: Dataset with images.
-        start: Backbone at its random start.
-        epochs: Epochs of the training.
-        device: Device of the training.
-        reporter: Receives the progress.
-        content: Digest of the images; None to compute it.
-
-    Returns:
-        A file of weights for the network of `start`.
+    instead of a training. `content` is the digest of the images, if known.
 
     Raises:
         DataError: The dataset has no images.
@@ -74,8 +63,8 @@ def trainval_weights(
     """
     if dataset.images is None:
         raise DataError(
-            f"{dataset.name} has features but no images, "
-            "so no backbone can be trained on it; use its pooled features"
+            f"{dataset.name} has features but no images, so no backbone can be trained on it; "
+            "use its pooled features"
         )
     if (shipped := shipped_file(dataset, start, epochs, content)).is_file():
         return shipped
@@ -147,18 +136,15 @@ def _train(
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=PEAK_LR, total_steps=max(1, epochs * steps)
         )
-        with reporter.phase(
-            f"{dataset.name}: train {start.name} on trainval", total=epochs * steps
-        ) as phase:
+        title = f"{dataset.name}: train {start.name} on trainval"
+        with reporter.phase(title, total=epochs * steps) as phase:
             for epoch in range(epochs):
                 for chosen in batches(target, "uniform", BATCH, steps, 0, epoch):
-                    predicted = head(
-                        network(inputs.batch(index[chosen]).to(device)).mean(dim=(2, 3))
-                    )
+                    maps = network(inputs.batch(index[chosen]).to(device))
+                    predicted = head(maps.mean(dim=(2, 3)))
                     logits = SCALE * nn.functional.normalize(predicted, dim=1) @ table.T
-                    loss = nn.functional.cross_entropy(
-                        logits, torch.from_numpy(target[chosen]).to(device)
-                    )
+                    label = torch.from_numpy(target[chosen]).to(device)
+                    loss = nn.functional.cross_entropy(logits, label)
                     if not torch.isfinite(loss):
                         raise TrainingError(
                             f"Training {start.name} on trainval diverged in epoch {epoch + 1}; "

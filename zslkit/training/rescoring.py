@@ -55,14 +55,9 @@ class Rescored:
 def rescore(
     model: Model, source: InputSource, index: Index, rows: Rows, device: torch.device
 ) -> Rescored:
-    """Score a sample of images again, each alone and all in one batch, and compare.
+    """Score a sample of images again, each alone and all in one batch, and compare with `rows`.
 
-    Args:
-        model: The trained model.
-        source: Inputs by image index.
-        index: (N,) image indices.
-        rows: The scores of these images.
-        device: Device of the model.
+    `index` (N,) names the images of the rows in `source`.
     """
     count = len(index)
     size = min(count, max(FEWEST, min(SAMPLE, count // 100)))
@@ -74,36 +69,24 @@ def rescore(
     x = source.batch(index[company]).to(device)
     given = x.clone()
     beside = answer(model, x)[: len(sample)]
-    fault = (
-        ""
-        if torch.equal(x, given)
-        else "`scores` changes its inputs in place; let it work on a copy"
-    )
+    fault = ""
+    if not torch.equal(x, given):
+        fault = "`scores` changes its inputs in place; let it work on a copy"
     try:
-        alone = np.concatenate(
-            [answer(model, given[i : i + 1].clone()) for i in range(len(sample))]
-        )
+        singly = [answer(model, given[i : i + 1].clone()) for i in range(len(sample))]
     except (ValueError, RuntimeError, IndexError) as error:
         if isinstance(error, RuntimeError) and is_out_of_memory(error):
             raise
-        why = " ".join(str(error).split())
-        return Rescored(
-            len(sample),
-            0,
-            0.0,
-            f"`scores` cannot score an image alone ({type(error).__name__}: {why})",
-        )
-    if training := [name for name, module in model.named_modules() if module.training]:
-        fault = (
-            fault
-            or f"`scores` leaves {training[0] or 'the model'} in training mode; "
-            "leave the mode to the harness"
-        )
-    apart = [differences(before, again) for again in (beside, alone)]
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return Rescored(len(sample), 0, 0.0, f"`scores` cannot score an image alone ({why})")
+    training = [name for name, module in model.named_modules() if module.training]
+    if training and not fault:
+        fault = f"`scores` leaves {training[0] or 'the model'} in training mode; "
+        fault += "leave the mode to the harness"
+    apart = [differences(before, again) for again in (beside, np.concatenate(singly))]
     clear = np.logical_or.reduce([(drift > CLEAR) | flips for drift, flips in apart])
-    return Rescored(
-        len(sample), int(clear.sum()), float(max(drift.max() for drift, _ in apart)), fault
-    )
+    drift = float(max(drift.max() for drift, _ in apart))
+    return Rescored(len(sample), int(clear.sum()), drift, fault)
 
 
 def differences(before: Table, again: Table) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -127,10 +110,8 @@ def differences(before: Table, again: Table) -> tuple[NDArray[np.float64], NDArr
 
 def fingerprint(model: Model) -> int:
     """Checksum of all parameters and buffers, to detect a change by scoring."""
-    digest = 0
-    for _, tensor in sorted(
-        [*model.named_parameters(), *model.named_buffers()], key=lambda pair: pair[0]
-    ):
+    digest, named = 0, [*model.named_parameters(), *model.named_buffers()]
+    for _, tensor in sorted(named, key=lambda pair: pair[0]):
         raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
         digest = zlib.crc32(raw.numpy().data, digest)
     return digest

@@ -26,13 +26,7 @@ class Resident:
     """
 
     def __init__(self, view: TrainingView, first: Tensor, device: torch.device) -> None:
-        """Copy all inputs to the device.
-
-        Args:
-            view: The original view.
-            first: (1, ...), the stored input of one image, for shape and type.
-            device: The device.
-        """
+        """Copy all inputs to the device; `first` (1, ...) is a stored input, for shape and type."""
         self._view, self._device = view, device
         inputs = torch.empty((len(view), *first.shape[1:]), dtype=first.dtype, device=device)
         for start in range(0, len(view), CHUNK):
@@ -69,18 +63,10 @@ def free_memory(device: torch.device) -> int:
 def resident(
     view: TrainingView, device: torch.device, reporter: Reporter, free: int | None = None
 ) -> TrainingView:
-    """Move the view's inputs to the device if they need at most SHARE of its free memory.
+    """A view with its inputs on the device, or the given view if they do not fit.
 
+    They fit if they need at most SHARE of the `free` bytes, by default as the device reports.
     Images stay on the CPU, since they are decoded again in every epoch.
-
-    Args:
-        view: The original view.
-        device: The device.
-        reporter: Receives a note if the inputs move.
-        free: Free bytes; by default as the device reports.
-
-    Returns:
-        The new view, or the original one if the inputs do not fit.
     """
     free = free_memory(device) if free is None else free
     stored = getattr(view, "stored", None)

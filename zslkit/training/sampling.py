@@ -29,10 +29,7 @@ def batches(
         how: "uniform" draws without replacement, in a new order whenever all images are used;
             "balanced" draws batch_size / images_per_class distinct classes (all, if there are
             fewer) and images of each.
-        batch_size: Images per batch.
         steps: Number of batches; None for N // batch_size, at least 1.
-        seed: Seed of the run.
-        epoch: Number of the epoch.
         images_per_class: With "balanced", images of each class, side by side in the batch. They
             are distinct, unless the class has fewer.
     """

@@ -18,9 +18,6 @@ class ScheduledSettings:
     The values stand in the configuration object during a step alone, so that every holder of the
     object sees them, and scores, records and checkpoints have the settings as asked for.
 
-    Args:
-        model: Its `config.train.schedules` names the settings.
-
     Raises:
         UserError: A schedule fits no setting of the model.
     """
@@ -42,10 +39,7 @@ class ScheduledSettings:
 
     @contextmanager
     def at(self, done: float) -> Iterator[None]:
-        """The settings in a step.
-
-        Args:
-            done: Share of all steps that come before this one, 0 to 1.
+        """The settings in a step; `done` is the share of all steps before this one, 0 to 1.
 
         Raises:
             UserError: In the first step, the loss did not read a setting that has a schedule.

@@ -35,9 +35,7 @@ IN_MEMORY = 64 << 20
 class Rows:
     """A float32 table (N, C) that is filled row by row in any order.
 
-    Args:
-        shape: (N, C).
-        folder: Folder for the file of a large table; None for the system's temporary folder.
+    The file of a large table lies in `folder`; None for the system's temporary folder.
     """
 
     def __init__(self, shape: tuple[int, int], folder: Path | None = None) -> None:
@@ -82,13 +80,9 @@ class Rows:
 
 
 def mixed(index: Index) -> list[Index]:
-    """Distribute images to batches that mix the whole table.
+    """Distribute images (N,) to batches that mix the whole table; equal index, equal batches.
 
-    Args:
-        index: (N,) image indices. The same index always gives the same batches.
-
-    Returns:
-        Positions in `index`, each in one batch of at most SCORE_BATCH, in random order.
+    Returns positions in `index`, each in one batch of at most SCORE_BATCH, in random order.
     """
     ascending, number = np.argsort(index, kind="stable"), -(-len(index) // SCORE_BATCH)
     random = np.random.default_rng(len(index))
@@ -107,24 +101,16 @@ def score_rows(
     device: torch.device,
     folder: Path | None = None,
 ) -> Rows:
-    """Compute uncalibrated scores.
+    """Uncalibrated scores (N, C) of the images `index` (N,) of a source.
 
-    Args:
-        model: The trained model.
-        source: Inputs by image index.
-        index: (N,) image indices.
-        device: Device of the model.
-        folder: Folder for the file of a large table, as in `Rows`.
-
-    Returns:
-        The scores (N, C) in the order of `index`.
+    The file of a large table lies in `folder`, as in `Rows`.
 
     Raises:
         TrainingError: The scores have another shape or a value that is not finite.
     """
     model.eval()
     rows = Rows((len(index), model.task.n_classes), folder)
-    for places, scores in _in_batches(lambda x: answer(model, x), source, index, device):
+    for places, scores in _in_batches(partial(answer, model), source, index, device):
         rows.put(places, scores)
     return rows
 
@@ -136,17 +122,9 @@ def answer_rows(
     device: torch.device,
     folder: Path | None = None,
 ) -> tuple[Rows, Rows | None]:
-    """Compute uncalibrated scores and attribute scores in one pass over the inputs.
+    """Uncalibrated scores (N, C) and attribute scores (N, A), None if the model has none.
 
-    Args:
-        model: As in `score_rows`, like the others.
-        source: Inputs by image index.
-        index: (N,) image indices.
-        device: Device of the model.
-        folder: Folder for the files of large tables.
-
-    Returns:
-        Scores (N, C) and attribute scores (N, A), None if the model has none.
+    One pass over the inputs; arguments as of `score_rows`.
 
     Raises:
         TrainingError: Either has another shape, scores a value that is not finite, or attribute
@@ -156,20 +134,31 @@ def answer_rows(
         return score_rows(model, source, index, device, folder), None
     model.eval()
     scores = Rows((len(index), model.task.n_classes), folder)
-    attributes: Rows | None = Rows((len(index), model.task.n_attributes), folder)
-    answered = 0
-    for places, (z, s) in _in_batches(lambda x: answer_both(model, x), source, index, device):
+    attributes = _AttributeRows(model, len(index), folder)
+    for places, (z, s) in _in_batches(partial(answer_both, model), source, index, device):
         scores.put(places, z)
-        if s is None and answered:
-            raise _some_without(model)
-        if s is None:
-            attributes = None
-        elif attributes is None:
-            raise _some_without(model)
+        attributes.put(places, s)
+    return scores, attributes.rows
+
+
+class _AttributeRows:
+    """Attribute scores (N, A) of all images; `rows` is None if the model gives none."""
+
+    def __init__(self, model: Model, count: int, folder: Path | None) -> None:
+        self.rows: Rows | None = Rows((count, model.task.n_attributes), folder)
+        self._model, self._some = model, False
+
+    def put(self, places: Index, scores: Table | None) -> None:
+        if scores is not None and self.rows is not None:
+            self.rows.put(places, scores)
+            self._some = True
+        elif scores is not None or self._some:
+            raise TrainingError(
+                f"{type(self._model).__name__}.predicted_attributes gave None for some images "
+                "and attribute scores for others"
+            )
         else:
-            attributes.put(places, s)
-            answered += 1
-    return scores, attributes
+            self.rows = None
 
 
 Answer = TypeVar("Answer")
@@ -202,10 +191,7 @@ def score_both(
     device: torch.device,
     folder: Path | None = None,
 ) -> tuple[Iterator[Table], Iterator[Table]]:
-    """Compute the scores of two sets together, in mixed batches.
-
-    Returns:
-        The scores of each set in batches (B, C), in the order of its index.
+    """Scores of two sets, computed in mixed batches together; batches (B, C) in the order of each.
 
     Raises:
         TrainingError: As `score_rows`.
@@ -292,48 +278,22 @@ def _checked_attributes(model: Model, scores: Tensor, count: int) -> Tensor:
     return scores
 
 
-def _some_without(model: Model) -> TrainingError:
-    return TrainingError(
-        f"{type(model).__name__}.predicted_attributes gave None for some images "
-        "and attribute scores for others"
-    )
-
-
-def attribute_rows(
+def attribute_table(
     model: Model, source: InputSource, index: Index, device: torch.device
-) -> Rows | None:
-    """Compute the model's attribute scores in mixed batches.
-
-    Returns:
-        The attribute scores (N, A) in the order of `index`; None if the model has none.
-
-    Raises:
-        TrainingError: The scores have another shape or an infinite value.
-    """
-    model.eval()
-    if not offers_attributes(model) or _attribute_scores(model, source, index[:1], device) is None:
-        return None
-    rows = Rows((len(index), model.task.n_attributes))
-    for places in mixed(index):
-        if (scores := _attribute_scores(model, source, index[places], device)) is None:
-            raise _some_without(model)
-        rows.put(places, scores)
-    return rows
-
-
-def attribute_batches(
-    model: Model, source: InputSource, index: Index, device: torch.device
-) -> Iterator[Table] | None:
-    """Attribute scores as `attribute_rows`, in batches (B, A) in the order of `index`."""
-    rows = attribute_rows(model, source, index, device)
-    return None if rows is None else rows.batches(np.arange(len(index)))
-
-
-def _attribute_scores(
-    model: Model, source: InputSource, chosen: Index, device: torch.device
 ) -> Table | None:
-    with torch.inference_mode():
-        scores = model.predicted_attributes(source.batch(chosen).to(device))
-    if scores is None:
+    """The attribute scores (N, A) of `answer_rows`, asked for by themselves."""
+    model.eval()
+    if not offers_attributes(model):
         return None
-    return _checked_attributes(model, scores.float().cpu(), len(chosen)).numpy()
+    attributes = _AttributeRows(model, len(index), None)
+    for places, s in _in_batches(partial(_attribute_scores, model), source, index, device):
+        attributes.put(places, s)
+    return None if attributes.rows is None else attributes.rows.take(np.arange(len(index)))
+
+
+def _attribute_scores(model: Model, x: Tensor) -> Table | None:
+    with torch.inference_mode():
+        scores = model.predicted_attributes(x)
+    return (
+        None if scores is None else _checked_attributes(model, scores.float().cpu(), len(x)).numpy()
+    )

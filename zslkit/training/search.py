@@ -30,12 +30,7 @@ Point = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class TrialResult:
-    """Result of one point.
-
-    Attributes:
-        figures: Figures on validation; "H" counts.
-        failed: Why the training failed, with H = LOST; "" if it did not.
-    """
+    """Figures of one point on validation, of which "H" counts; LOST if the training `failed`."""
 
     figures: Mapping[str, float]
     failed: str = ""
@@ -58,7 +53,6 @@ class Search:
         grid: Setting -> its values.
         kept: JSON file of the tried points and their figures.
         trials: Number of points that Optuna's TPE sampler tries (extra `tune`); None for all.
-        seed: Seed of the sampler.
     """
 
     def __init__(
@@ -77,14 +71,10 @@ class Search:
     def best(
         self, executor: TrialExecutor, on_result: Callable[[float], None]
     ) -> dict[str, Any] | None:
-        """Try the points and find the best one.
+        """The settings with the highest H, the first of equals; None if every training failed.
 
-        Args:
-            executor: Tries the points that were not tried before; each is kept as it finishes.
-            on_result: Called with the H of every point.
-
-        Returns:
-            The settings with the highest H, the first of equals; None if every training failed.
+        The executor tries the points that were not tried before; each is kept as it finishes, and
+        `on_result` gets its H.
 
         Raises:
             DataError: The file of tried points is damaged.
@@ -117,17 +107,16 @@ class Search:
         for name in names:
             if name in tried:
                 on_result(tried[name]["H"])
-        new_names = list(new)
         for number, outcome in executor(list(new.values())) if new else ():
-            tried[new_names[number]] = dict(outcome.figures)
+            name = list(new)[number]
+            tried[name] = dict(outcome.figures)
             self._write(tried)
-            for _ in range(names.count(new_names[number])):  # a sampler may repeat a point
+            for _ in range(names.count(name)):  # a sampler may repeat a point
                 on_result(outcome.figures["H"])
 
     def _every(self) -> Generator[list[Point], list[float], None]:
-        yield [
-            dict(zip(self._grid, values, strict=True)) for values in product(*self._grid.values())
-        ]
+        points = product(*self._grid.values())
+        yield [dict(zip(self._grid, values, strict=True)) for values in points]
 
     def _sampled(self) -> Generator[list[Point], list[float], None]:
         try:
@@ -160,11 +149,8 @@ class Search:
             return {}
         check_permitted(self._kept)
         try:
-            rows = parse_json(read_small(self._kept))
-            return {
-                _name(row["point"]): {**row["figures"], "H": float(row["figures"]["H"])}
-                for row in rows
-            }
+            rows = {_name(r["point"]): r["figures"] for r in parse_json(read_small(self._kept))}
+            return {name: {**row, "H": float(row["H"])} for name, row in rows.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"The tried settings in {self._kept} are damaged ({error}); "

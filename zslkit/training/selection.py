@@ -31,14 +31,9 @@ from zslkit.utils.progress import Reporter
 
 @dataclass(frozen=True)
 class Selection:
-    """Values selected on validation.
+    """Values selected on validation: settings (`changes`, in `config` too) and one gamma for all.
 
-    Attributes:
-        config: The model's settings with the selected values, epochs included.
-        gamma: Calibration, one for all folds.
-        figures: Means over the folds under gamma, at the selected epoch, in percent (AUSUC 0..1).
-        changes: The selected settings.
-        calibrated: Whether gamma was selected.
+    `figures` are means over the folds under gamma, at the selected epoch, in percent (AUSUC 0..1).
     """
 
     config: ModelConfig
@@ -62,11 +57,6 @@ class ValidationContext:
     """Everything that trainings on the folds need.
 
     Attributes:
-        plan: Model and settings.
-        folds: The validation folds.
-        seed: Seed of the run.
-        device: Device of the models.
-        reporter: Receives progress and notes.
         log: Called with the values of each log line.
         folder: Folder for files that the trainings leave behind.
         executor: Tries points of the grid, for instance in other processes; None for this process.
@@ -97,19 +87,12 @@ class TrainedFold:
     """A model trained on a fold, at the fold's own best epoch if the plan selects one.
 
     Attributes:
-        fold: The fold.
-        model: The trained model.
         history: One row per epoch (`_row`) if the plan selects an epoch, else empty.
     """
 
     fold: Fold
     model: Model
     history: Sequence[Mapping[str, Any]] = ()
-
-
-def needed(plan: Plan) -> bool:
-    """Whether the plan selects anything and so needs folds."""
-    return plan.picks
 
 
 def pick(context: ValidationContext) -> Selection:
@@ -129,12 +112,11 @@ def pick(context: ValidationContext) -> Selection:
     if protocol.tune and plan.model_class.search:
         changes |= _search(context)
     config = plan.with_config(changes)
-    trained = [_train(context, fold, config, _named("validation", fold)) for fold in context.folds]
+    trained = [_train(context, fold, config, "validation") for fold in context.folds]
     epoch, judged = _judged(context, trained)
     if protocol.tune and plan.model_class.mixes:
-        mixes, judged = _mix(
-            context, [_at_epoch(context, t, config, epoch) for t in trained], changes
-        )
+        there = [_at_epoch(context, t, config, epoch) for t in trained]
+        mixes, judged = _mix(context, there, changes)
         changes |= mixes
         config = plan.with_config(changes)
     if epoch is not None:
@@ -152,11 +134,8 @@ def pick(context: ValidationContext) -> Selection:
 
 def judge(context: ValidationContext, fold: Fold, model: Model) -> Judged:
     """Evaluate the model on the fold."""
-    data, source, parts = (
-        fold.data,
-        fold.inputs.source,
-        (fold.data.split.test_seen, fold.data.split.test_unseen),
-    )
+    data, source = fold.data, fold.inputs.source
+    parts = data.split.test_seen, data.split.test_unseen
     seen, unseen = score_both(model, source, *parts, context.device, context.folder)
     of_seen, of_unseen = (data.labels[index] for index in parts)
     sets = answered_sets(seen, of_seen, unseen, of_unseen, data.seen, VALIDATION_NAMES)
@@ -176,25 +155,17 @@ def _judged(
     return None, [judge(context, t.fold, t.model) for t in trained]
 
 
-def _named(name: str, fold: Fold) -> str:
-    return f"{name}, fold {fold.part + 1}" if fold.part else name
-
-
 def try_point(context: ValidationContext, point: Point) -> TrialResult:
     """Train on every fold with the settings of a point of the grid.
 
-    Returns:
-        Means of the figures over folds, or the reason why the training failed.
+    The result has the means of the figures over folds, or the reason why the training failed.
 
     Raises:
         OutOfMemory: The device is too small; the selected point must not depend on that.
     """
     config = context.plan.with_config(point)
     try:
-        trained = [
-            _train(context, fold, config, _named("trial", fold), quiet=True)
-            for fold in context.folds
-        ]
+        trained = [_train(context, fold, config, "trial", quiet=True) for fold in context.folds]
         return TrialResult(together(_judged(context, trained)[1])[1])
     except OutOfMemory as error:
         settings = ", ".join(f"{key}={value}" for key, value in point.items())
@@ -218,11 +189,9 @@ def _search(context: ValidationContext) -> dict[str, Any]:
 
     def logged(points: Sequence[Point]) -> Iterator[tuple[int, TrialResult]]:
         for number, outcome in executor(points):
-            if outcome.failed:
-                failed.append(outcome.failed)
-                context.log(phase="search", **points[number], failed=outcome.failed)
-            else:
-                context.log(phase="search", **points[number], **outcome.figures)
+            failed.extend([outcome.failed] if outcome.failed else [])
+            told = {"failed": outcome.failed} if outcome.failed else outcome.figures
+            context.log(phase="search", **points[number], **told)
             yield number, outcome
 
     with context.reporter.phase("search on validation", total=search.total) as phase:
@@ -246,13 +215,7 @@ def _mix(
 ) -> tuple[dict[str, Any], list[Judged]]:
     """Select the best point of the mixes, the first of equals; the models keep it.
 
-    Args:
-        context: The folds and settings.
-        trained: A trained model of each fold.
-        changes: Settings selected before.
-
-    Returns:
-        The point and the folds' results.
+    Returns the point, which joins the `changes` selected before, and the folds' results.
     """
     plan, grid = context.plan, context.plan.model_class.mixes
     best: tuple[float, dict[str, Any], list[Judged]] = (-1.0, {}, [])
@@ -275,12 +238,9 @@ def _mix(
 
 
 def _best_epoch(histories: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[int, list[Judged]]:
-    """The epoch with the highest mean H among those that every fold has reached.
+    """The epoch with the highest mean H among those that every fold has reached, and its results.
 
     The H of an epoch is taken under the gamma with the highest mean H over the folds.
-
-    Returns:
-        The epoch and the folds' results at that epoch.
     """
     rounds = [[_row_judged(row) for row in rows] for rows in zip(*histories, strict=False)]
     best = int(np.argmax([together(judged)[1]["H"] for judged in rounds]))
@@ -293,37 +253,22 @@ def _best_row(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 def _row(epoch: int, judged: Judged) -> dict[str, Any]:
     """A history row of numbers and one tensor, which a checkpoint can hold."""
-    curve = judged.curve
-    kept = (
-        {}
-        if curve is None
-        else {
-            "curve": torch.from_numpy(np.concatenate([curve.breakpoints, curve.seen, curve.unseen]))
-        }
-    )
-    return {
-        "epoch": float(epoch),
-        "gamma": judged.gamma,
-        **judged.figures,
-        **kept,
-    }
+    row = {"epoch": float(epoch), "gamma": judged.gamma, **judged.figures}
+    if (curve := judged.curve) is None:
+        return row
+    kept = np.concatenate([curve.breakpoints, curve.seen, curve.unseen])
+    return {**row, "curve": torch.from_numpy(kept)}
 
 
 def _row_judged(row: Mapping[str, Any]) -> Judged:
-    figures = {
-        name: value
-        for name, value in row.items()
-        if name not in ("epoch", "gamma", "stop", "curve")
-    }
+    others = ("epoch", "gamma", "stop", "curve")
+    figures = {name: value for name, value in row.items() if name not in others}
     if "curve" not in row:
         return Judged(row["gamma"], figures)
     kept = cast(Tensor, row["curve"]).numpy()
     steps = (len(kept) - 2) // 3
-    return Judged(
-        row["gamma"],
-        figures,
-        Curve(kept[:steps], kept[steps : 2 * steps + 1], kept[2 * steps + 1 :]),
-    )
+    curve = Curve(*np.split(kept, [steps, 2 * steps + 1]))
+    return Judged(row["gamma"], figures, curve)
 
 
 def _at_epoch(
@@ -332,9 +277,7 @@ def _at_epoch(
     """The model at the selected epoch; trained again if the fold's own best epoch differs."""
     if epoch is None or _best_row(trained.history)["epoch"] == epoch:
         return trained
-    return _train(
-        context, trained.fold, config, _named("validation again", trained.fold), until=epoch
-    )
+    return _train(context, trained.fold, config, "validation again", until=epoch)
 
 
 def _train(
@@ -345,17 +288,12 @@ def _train(
     quiet: bool = False,
     until: int | None = None,
 ) -> TrainedFold:
-    """Train a model on the fold.
+    """Train a model on the fold; `name` is that of the training, without the fold.
 
-    Args:
-        context: The folds and settings.
-        fold: The fold.
-        config: Settings of the model.
-        name: Name of the training.
-        quiet: Write no checkpoint.
-        until: Stop after this epoch; None keeps the best epoch.
+    `quiet` writes no checkpoint. `until` stops after this epoch; None keeps the best epoch.
     """
     plan, folder = context.plan, context.folder
+    name = f"{name}, fold {fold.part + 1}" if fold.part else name
     model = make_model(
         plan.model_class, config, fold.data, fold.inputs, context.seed, context.device
     )
@@ -412,21 +350,15 @@ class _BestEpoch:
         if self.history and epoch <= self.history[-1]["epoch"]:
             raise TrainingError(
                 f"{type(model).__name__}.fit calls trainer.train more than once, "
-                "so there is no one epoch to pick; "
-                "set protocol.selection=last"
+                "so there is no one epoch to pick; set protocol.selection=last"
             )
         judged = judge(self._context, self._fold, model)
         self.history.append(_row(epoch, judged))
         best = _best_row(self.history)["epoch"]
         if best == epoch and distributed.first():
             checkpoint.save(self.path, model.state_dict())
-        self._context.log(
-            phase="validation",
-            fold=self._fold.part,
-            epoch=epoch,
-            gamma=judged.gamma,
-            **judged.figures,
-        )
+        figures = {"gamma": judged.gamma, **judged.figures}
+        self._context.log(phase="validation", fold=self._fold.part, epoch=epoch, **figures)
         patience = self._context.plan.protocol.patience
         stop = bool(patience) and epoch - best >= patience
         self.history[-1]["stop"] = float(stop)

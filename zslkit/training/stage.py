@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,16 +22,11 @@ class TrainingStage:
     """A `zslkit.model.Stage`. Each stage has its own file, so that a finished one stays unchanged.
 
     Args:
-        name: Name of the stage.
-        epochs: Number of epochs.
         keeps: Objects that the checkpoint holds, by name.
         steps: Steps of an epoch, for progress.
         mend: Next step for the user if a loss term is not finite.
         path: Checkpoint file of the training, whose name the stage's file extends; None for none.
         share: Share of the time that checkpoints may take.
-        reporter: Receives progress and notes.
-        log: Called with the values of each log line.
-        label: Name of the training.
         spent: Called with the seconds of every epoch, also of those before an interruption.
     """
 
@@ -64,7 +60,7 @@ class TrainingStage:
         start = self._resume()
         if start >= self._epochs:
             return
-        saved, cost = time.monotonic(), 0.0
+        pace = checkpoint.Pace(self._share)
         with self._reporter.phase(
             f"{self._label}: {self._name}", total=(self._epochs - start) * self._steps
         ) as self._phase:
@@ -77,21 +73,10 @@ class TrainingStage:
                 self._seconds += took
                 self._spent(took)
                 terms = {k: total / count for k, (total, count) in self._sums.items()}
-                self._log(
-                    phase=self._label,
-                    stage=self._name,
-                    epoch=epoch + 1,
-                    seconds=round(took, 3),
-                    **terms,
-                )
-                last = epoch + 1 == self._epochs
-                if self._path is not None and (
-                    last or cost <= self._share * (time.monotonic() - saved)
-                ):
-                    writing = time.monotonic()
-                    self._save(epoch + 1)
-                    saved = time.monotonic()
-                    cost = saved - writing
+                place = {"phase": self._label, "stage": self._name, "epoch": epoch + 1}
+                self._log(**place, seconds=round(took, 3), **terms)
+                if self._path is not None:
+                    pace.save(self._path, self._state, epoch + 1 == self._epochs)
 
     def step(self, **terms: float | Tensor) -> None:
         """Count a step and its loss terms; see `zslkit.model.Stage`."""
@@ -132,10 +117,9 @@ class TrainingStage:
         self._reporter.note(f"{self._label}: {self._name}: going on after epoch {epoch}")
         return epoch
 
-    def _save(self, epoch: int) -> None:
-        assert self._path is not None
+    def _state(self) -> dict[str, Any]:
         kept = {key: _state(part) for key, part in self._keeps.items()}
-        checkpoint.save(self._path, {"epoch": epoch, "seconds": self._seconds, "kept": kept})
+        return {"epoch": self._epoch + 1, "seconds": self._seconds, "kept": kept}
 
 
 def _state(part: Kept) -> object:

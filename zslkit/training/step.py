@@ -50,18 +50,10 @@ def check_parts(model: GradientModel) -> None:
 def take_step(
     model: GradientModel, loss: Loss, x: Tensor, label: Tensor, size: int, device: torch.device
 ) -> Taken:
-    """Compute the gradients of one step.
+    """Compute the gradients of one step from this process's share of the batch of `size` images.
 
-    Args:
-        model: Its `config.train` gives the number of parts and the precision.
-        loss: The model's loss, maybe compiled.
-        x: (B, ...), this process's share of the inputs.
-        label: (B,) class ids.
-        size: Number of images in the whole batch.
-        device: Device of the model.
-
-    Returns:
-        Terms and total of the loss of this process's share.
+    Inputs x (B, ...), class ids (B,). The loss may be compiled; `model.config.train` gives the
+    number of parts and the precision.
 
     Raises:
         OutOfMemory: The step does not fit on the device.
@@ -157,17 +149,14 @@ def _refuse(tensor: Tensor) -> Tensor:
 def _no_room(model: GradientModel, device: torch.device, count: int, size: int, parts: int) -> str:
     config = model.config.train
     images = f"{count} images" if count == size else f"a share of {count} of {size} images"
-    ways = []
-    if model.loss_is_mean and parts < count:
-        ways.append(f"set train.accumulate={2 * parts}, which is the same step in smaller parts")
-    if not config.offload:
-        ways.append("set train.offload=true, the same step with the host's memory")
-    if distributed.several():
-        ways.append("start more processes, which have smaller shares")
-    if parts < count:
-        ways.append("lower train.batch_size, which is another recipe")
-    else:
-        ways.append("take a smaller backbone or features.size, which are other runs")
-    if device.type != "cpu":
-        ways.append("go on from the last checkpoint with --device cpu")
-    return f"{device} has no room for a training step over {images}; {', or '.join(ways)}"
+    smaller = f"set train.accumulate={2 * parts}, which is the same step in smaller parts"
+    ways = {
+        smaller: model.loss_is_mean and parts < count,
+        "set train.offload=true, the same step with the host's memory": not config.offload,
+        "start more processes, which have smaller shares": distributed.several(),
+        "lower train.batch_size, which is another recipe": parts < count,
+        "take a smaller backbone or features.size, which are other runs": parts >= count,
+        "go on from the last checkpoint with --device cpu": device.type != "cpu",
+    }
+    way = ", or ".join(way for way, open_here in ways.items() if open_here)
+    return f"{device} has no room for a training step over {images}; {way}"

@@ -26,11 +26,7 @@ class _Step(NamedTuple):
 
 
 class Unread:
-    """Terms of steps that nobody has read yet.
-
-    Attributes:
-        steps: Number of steps of this epoch, read or not.
-    """
+    """Terms of steps that nobody has read yet; `steps` counts those of this epoch, read or not."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -65,14 +61,14 @@ class Unread:
             # A copy, since a model may go on writing into a tensor that it returned.
             scalars = [_scalar(value, device) for value in named.values()]
             self._waiting.append(_Step(tuple(named), torch.stack(scalars), weight))
-        return not _asynchronous(device) or len(self._waiting) >= READ_EVERY
+        at_once = device is None or device.type == "cpu"
+        return at_once or len(self._waiting) >= READ_EVERY
 
     def read(self, place: str, mend: str) -> list[dict[str, float]]:
         """Terms of each step since the last read, in order.
 
-        Args:
-            place: Where the steps are, as in "of the stage net"; may be empty.
-            mend: What to do if a term is not finite.
+        `place` says where the steps are, as in "of the stage net"; `mend`, what to do if a term is
+        not finite.
 
         Raises:
             TrainingError: A term is not finite; names the term and its step.
@@ -101,10 +97,6 @@ def coupled() -> UserError:
         "train.accumulate takes a batch in parts, and this loss looks at the whole batch, so parts "
         "would be another loss; leave it at 1, and where memory is short set train.offload=true"
     )
-
-
-def _asynchronous(device: torch.device | None) -> bool:
-    return device is not None and device.type != "cpu"
 
 
 def _scalar(value: float | Tensor, device: torch.device | None) -> Tensor:

@@ -24,7 +24,6 @@ class InputSource(Protocol):
 
     def batch(self, index: Index) -> Tensor:
         """(B, ...) float32 on the CPU."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,6 @@ class View:
 
     Args:
         source: Inputs by image index.
-        dataset: The dataset.
         model_class: The model class; only a transductive one gets unlabelled images.
     """
 
@@ -141,13 +139,7 @@ class View:
         return self._unlabelled
 
 
-class _Batches(Protocol):
-    def __len__(self) -> int: ...
-
-    def batch(self, index: Index) -> Tensor: ...
-
-
-def _joined(view: _Batches) -> Tensor:
+def _joined(view: View | Unlabelled) -> Tensor:
     """All inputs (N, ...) of a view."""
     inputs = torch.empty(0)
     for i in range(0, len(view), 1024):

@@ -46,12 +46,7 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def fill(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Load weights into the model.
-
-    Args:
-        model: The model.
-        weights: Parameters and buffers by name.
-        path: File of the weights, for messages.
+    """Load weights by name into the model; `path` is their file, for messages.
 
     Raises:
         DataError: Names, shapes or types differ from the model's.

@@ -43,9 +43,9 @@ class Withheld:
         self._mask[split.trainval] = True
         self._mask[both] = unlabelled
         self._asked = 0
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         for array in (dataset.labels, split.test_seen, split.test_unseen):
-            np.save(self._file, array)
+            np.save(self.file, array)
         self._labels = np.full_like(dataset.labels, -1)
         self._labels[split.trainval] = dataset.labels[split.trainval]
         self._split = Split(split.trainval, both if unlabelled else NOWHERE, NOWHERE)
@@ -82,22 +82,23 @@ class Withheld:
             # Held by closures and not in a list of objects, which is easily searched.
             self._away.append(_keeper(getattr(holder, name)))
             object.__setattr__(holder, name, instead)
-        object.__setattr__(self._dataset, "labels", self._labels)
-        object.__setattr__(self._dataset, "split", self._split)
+        self._set_truth(self._labels, self._split)
 
     def open(self) -> None:
         """Restore everything."""
         for (holder, name, _), keeper in zip(self._inputs, self._away, strict=True):
             object.__setattr__(holder, name, keeper())
         self._away.clear()
-        labels, split = self.truth()
+        self._set_truth(*self.truth())
+
+    def _set_truth(self, labels: Index, split: Split) -> None:
         object.__setattr__(self._dataset, "labels", labels)
         object.__setattr__(self._dataset, "split", split)
 
     def truth(self) -> tuple[Index, Split]:
         """True labels (N,) and split, for the harness while no code of the model runs."""
-        self._file.seek(0)
-        labels, seen, unseen = (np.load(self._file, allow_pickle=False) for _ in range(3))
+        self.file.seek(0)
+        labels, seen, unseen = (np.load(self.file, allow_pickle=False) for _ in range(3))
         return labels, Split(self._split.trainval, seen, unseen)
 
     @contextmanager
@@ -113,8 +114,7 @@ class Withheld:
     def scoring(self) -> Iterator[Index]:
         """Context in which every image may be scored; labels and split stay withheld.
 
-        Yields:
-            Indices of the test images (N,), ascending.
+        Yields the indices of the test images (N,), ascending.
         """
         before = self._mask.copy()
         self._mask[:] = True
@@ -128,10 +128,6 @@ class Withheld:
         _, split = self.truth()
         return np.sort(np.concatenate([split.test_seen, split.test_unseen]))
 
-    def discard(self) -> None:
-        """Close the file of the true labels and split."""
-        self._file.close()
-
 
 class GatedArray:
     """An array that gives only the rows that are allowed."""
@@ -139,12 +135,8 @@ class GatedArray:
     __slots__ = ("_take", "dtype", "ndim", "shape")
 
     def __init__(self, take: Callable[[Any], Any], like: Any) -> None:
-        self._take, self.shape, self.dtype, self.ndim = (
-            take,
-            like.shape,
-            like.dtype,
-            len(like.shape),
-        )
+        self._take, self.shape, self.dtype = take, like.shape, like.dtype
+        self.ndim = len(like.shape)
 
     def __len__(self) -> int:
         return int(self.shape[0])
@@ -188,7 +180,7 @@ def withheld(
         raise
     finally:
         held.open()
-        held.discard()
+        held.file.close()
     if held.complaint:
         raise ModelFault(who, held.complaint)
 

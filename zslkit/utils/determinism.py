@@ -22,10 +22,7 @@ class NotDeterministic(UserError):
 
 @contextmanager
 def deterministic(wanted: bool = True) -> Iterator[None]:
-    """Allow only deterministic algorithms of torch inside the block, then restore the settings.
-
-    Args:
-        wanted: False changes nothing.
+    """Allow only deterministic algorithms of torch inside the block, if `wanted`.
 
     Raises:
         NotDeterministic: An operation has no deterministic algorithm; the message names it.
@@ -42,10 +39,8 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
             )
         # CUDA reads it at its start; it is not restored, since it changes no value.
         os.environ[WORKSPACE] = _FIXED[0]
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True, warn_only=False)
     # The benchmark mode would choose an algorithm anew in each process.
@@ -60,7 +55,7 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
             "try another --device"
         ) from error
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
 
 

@@ -22,13 +22,8 @@ def choose_device(name: str) -> torch.device:
     if distributed.several():
         name = _device_of_process(name)
     if name == "auto":
-        name = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+        name = "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else name
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -57,15 +52,9 @@ def _device_of_process(name: str) -> str:
     return f"cuda:{distributed.local()}"
 
 
-# torch's compiler would trace into the reading of the file, and break the graph there.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@lru_cache(maxsize=1)
 def cpu_gains_by_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 faster than float32; True if the system does not say."""
-    return _this_cpu_gains()
-
-
-@lru_cache(maxsize=1)
-def _this_cpu_gains() -> bool:
     try:
         return gains_by_bfloat16(
             Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

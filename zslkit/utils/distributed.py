@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zslkit.errors import UserError, ZslkitError
 
@@ -64,11 +64,7 @@ def joined() -> bool:
 
 
 def join() -> None:
-    """Connect to the other processes, if any.
-
-    Raises:
-        UserError: The processes are on several machines.
-    """
+    """Connect to the other processes, if any; raises UserError if they are on several machines."""
     if _here.joined or not launched():
         return
     import torch
@@ -182,6 +178,9 @@ def _exchanged(tensor: Tensor) -> Tensor:
     return tensor
 
 
+_ENDED = ("onnection closed", "onnection reset", "roken pipe", "remote process", "ncclRemoteError")
+
+
 @contextmanager
 def _communicating() -> Iterator[None]:
     """Around communication between processes. Raises LostProcess if one of them has ended."""
@@ -189,16 +188,7 @@ def _communicating() -> Iterator[None]:
         yield
     except RuntimeError as error:
         # Recognised by its text, since gloo and NCCL have no class for it.
-        if any(
-            word in str(error)
-            for word in (
-                "onnection closed",
-                "onnection reset",
-                "roken pipe",
-                "remote process",
-                "ncclRemoteError",
-            )
-        ):
+        if any(word in str(error) for word in _ENDED):
             raise LostProcess(
                 "Another process of this run has ended, so this one does too; the same command "
                 "goes on from the last checkpoint"
@@ -233,22 +223,26 @@ def in_turn() -> Iterator[None]:
 @contextmanager
 def alone() -> Iterator[None]:
     """Inside the block the process works as if it were the only one."""
-    before = _here.number, _here.size
-    _here.number, _here.size = 0, 1
+    with _as(number=0, size=1):
+        yield
+
+
+@contextmanager
+def _as(**facts: Any) -> Iterator[None]:
+    """Inside the block, these facts of the place hold."""
+    before = {name: getattr(_here, name) for name in facts}
+    vars(_here).update(facts)
     try:
         yield
     finally:
-        _here.number, _here.size = before
+        vars(_here).update(before)
 
 
 @contextmanager
 def sharing(batch: int) -> Iterator[None]:
     """Inside the block the processes share a batch of `batch` images."""
-    before, _here.batch = _here.batch, batch
-    try:
+    with _as(batch=batch):
         yield
-    finally:
-        _here.batch = before
 
 
 def batch() -> int | None:
@@ -260,17 +254,9 @@ def batch() -> int | None:
 def rehearsing(
     number: int, size: int, batch: int, summed: Callable[[Tensor], Tensor]
 ) -> Iterator[None]:
-    """Inside the block, act as one of several processes that share a batch.
+    """Inside the block, act as one of several processes that share a batch of `batch` images.
 
-    Args:
-        number: Rank of the process.
-        size: Number of processes.
-        batch: Size of the whole batch.
-        summed: Adds the tensors of the other processes to a tensor.
+    `summed` adds the tensors of the other processes to a tensor.
     """
-    before = _here.number, _here.size, _here.batch, _here.rehearsal
-    _here.number, _here.size, _here.batch, _here.rehearsal = number, size, batch, summed
-    try:
+    with _as(number=number, size=size, batch=batch, rehearsal=summed):
         yield
-    finally:
-        _here.number, _here.size, _here.batch, _here.rehearsal = before

@@ -48,24 +48,13 @@ _EARLIER = r"\.{0}\.[0-9a-f]{{8}}|{0}\.[a-z0-9_]{{8}}"
 
 
 def need_plain(path: Path) -> None:
-    """Refuse pipes, devices and folders, which could block on opening.
-
-    Args:
-        path: A file, or a free path.
-
-    Raises:
-        ValueError: Something else is there.
-    """
+    """Raise ValueError for pipes, devices and folders, which could block on opening."""
     if path.exists() and not path.is_file():
         raise ValueError("it is no file")
 
 
 def read_small(path: Path, most: int = MOST) -> str:
     """Text of a UTF-8 file, without a byte-order mark.
-
-    Args:
-        path: The file.
-        most: Most bytes.
 
     Raises:
         OSError: It cannot be read.
@@ -81,17 +70,27 @@ def read_small(path: Path, most: int = MOST) -> str:
     return content.decode("utf-8-sig")
 
 
+def read_text(path: Path, what: str, mend: str, most: int = MOST) -> str:
+    """Text of a file as `read_small`; raises DataError: "<what> cannot be read (...); <mend>"."""
+    check_permitted(path)
+    try:
+        return read_small(path, most)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{what} cannot be read ({error}); {mend}") from error
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines that are not blank, without blanks around."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def is_utf16(content: bytes) -> bool:
     """Whether a text begins with a UTF-16 byte-order mark, like "Unicode text" of spreadsheets."""
     return content[:2] in (b"\xff\xfe", b"\xfe\xff")
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON within limits.
-
-    Raises:
-        ValueError: Not JSON, or too large or too deeply nested.
-    """
+    """Parse JSON; raises ValueError if it is none, too large, or too deeply nested."""
     # Counted first, since the parsed values take many times the memory of the text.
     if sum(text.count(sign) for sign in ",[{") > MOST_VALUES:
         raise ValueError(f"it holds more than {MOST_VALUES:,} values")
@@ -110,10 +109,8 @@ def disk_full(error: BaseException) -> bool:
     """Whether the disk or the user's quota is full, also by the texts of native libraries."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    return (
-        "No space left on device" in str(error)
-        or re.search(r"\d+ requested and \d+ written", str(error)) is not None
-    )
+    texts = r"No space left on device|\d+ requested and \d+ written"
+    return re.search(texts, str(error)) is not None
 
 
 class NotPermitted(DataError):
@@ -175,12 +172,9 @@ def marked() -> Iterator[str]:
 
 
 def abandoned(mark: str, place: Path, patience: float = DAY) -> bool:
-    """Whether the process with this mark has ended.
+    """Whether the process with the mark in the name of `place` has ended.
 
-    Args:
-        mark: Mark in the name of `place`.
-        place: The unfinished file or folder.
-        patience: Seconds without a change after which a process of another machine counts as ended.
+    A process of another machine counts as ended after `patience` seconds without a change.
     """
     host, process, _ = mark.split("-")
     if mark in _active:
@@ -313,16 +307,10 @@ def _step_in(path: Path, earlier: str) -> None:
 
 
 def clear(folder: Path, name: str | None = None) -> list[Path]:
-    """Remove unfinished files and folders of killed processes.
+    """Remove unfinished files and folders of killed processes; returns the removed paths.
 
-    Files of living processes stay, and so do those that may not be removed.
-
-    Args:
-        folder: Folder to clear.
-        name: Only leftovers with this target name.
-
-    Returns:
-        Removed paths.
+    Files of living processes stay, and so do those that may not be removed. With `name`, only
+    leftovers with this target name are removed.
     """
     gone = []
     for place, target in leftovers(folder):

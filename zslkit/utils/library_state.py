@@ -38,22 +38,14 @@ from torch import nn
 
 from zslkit.errors import ModelFault
 
-_Setter = Callable[[Any], object]
-
 
 @dataclass(frozen=True)
 class Setting:
-    """One shared setting.
-
-    Attributes:
-        words: Name in messages.
-        get: Returns its value.
-        put: Sets its value.
-    """
+    """One shared setting, by its name in messages."""
 
     words: str
     get: Callable[[], Any]
-    put: _Setter
+    put: Callable[[Any], object]
 
 
 def _attribute(words: str, holder: Any, name: str) -> Setting:
@@ -262,14 +254,7 @@ def settings() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Held:
-    """Content of one name of a module or class: a function or class, or a constant.
-
-    Attributes:
-        holder: The module or class.
-        name: The name.
-        value: Its content.
-        code: Code and defaults of a function.
-    """
+    """Content of one name of a module or class: a constant, or a function with its code."""
 
     holder: Any
     name: str
@@ -346,9 +331,8 @@ def _own() -> list[Any]:
 class State:
     """Settings and functions at one moment.
 
-    Args:
-        own: Include functions and constants of zslkit, so that a plugin cannot change the code that
-            measures it.
+    Those of zslkit are among them (`own`), so that a plugin cannot change the code that measures
+    it.
     """
 
     def __init__(self, own: bool = True) -> None:
@@ -401,11 +385,8 @@ class State:
         now = settings()
         for setting in SETTINGS:
             words = setting.words
-            if (
-                words in self.settings
-                and now.get(words) != self.settings[words]
-                and words not in leave
-            ):
+            kept = words in leave or words not in self.settings
+            if not kept and now.get(words) != self.settings[words]:
                 setting.put(self.settings[words])
 
 

@@ -17,14 +17,10 @@ _watched: set[int] = set()
 
 
 def end_with(pid: int, last: Callable[[], object] = lambda: None) -> None:
-    """End this process when its parent `pid` ends.
+    """End this process, after a call of `last`, when its parent `pid` ends.
 
     It ends at once, so its files must be complete at any moment. A thread checks, so native code
     must release Python's lock.
-
-    Args:
-        pid: The parent process.
-        last: Called just before the end.
     """
     if pid in _watched:
         return

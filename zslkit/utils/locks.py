@@ -20,13 +20,8 @@ def acquired(
 ) -> AbstractContextManager[object]:
     """Acquire the lock file `place`, for use in a `with` statement.
 
-    The system releases the lock of a dead process.
-
-    Args:
-        place: The lock file.
-        on_wait: Called with `sentence`, once, after `patience` seconds of waiting.
-        sentence: The message.
-        patience: Seconds; None is PATIENCE.
+    The system releases the lock of a dead process. `on_wait` gets `sentence` once, after `patience`
+    seconds (PATIENCE by default) of waiting.
 
     Raises:
         OSError: The file cannot be written.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -50,14 +51,9 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
     torch has a class for accelerators; the CPU and MPS are recognised by the text.
     """
-    words = (
-        "DefaultCPUAllocator: can't allocate memory",
-        "DefaultCPUAllocator: not enough memory",
-        "MPS backend out of memory",
-    )
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(
-        word in str(error) for word in words
-    )
+    words = r"DefaultCPUAllocator: (can't allocate|not enough) memory|MPS backend out of memory"
+    by_text = re.search(words, str(error)) is not None
+    return isinstance(error, torch.cuda.OutOfMemoryError) or by_text
 
 
 def release(device: torch.device) -> None:
@@ -73,9 +69,7 @@ def release(device: torch.device) -> None:
 def in_halves(work: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     """work(batch), or that of its halves, recursively, if the device runs out of memory.
 
-    Args:
-        work: Maps rows to rows, each independent of the others.
-        batch: `(B, ...)`.
+    `work` maps rows of the batch (B, ...) to rows, each independent of the others.
 
     Raises:
         RuntimeError: One row is too much for the device.
@@ -87,9 +81,6 @@ def in_halves(work: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
             raise
     # Outside the except block, since the traceback keeps tensors alive.
     release(batch.device)
-    _logger.warning(
-        "%s has no room for %d images at once, so they go through it in halves",
-        batch.device,
-        len(batch),
-    )
+    what = "%s has no room for %d images at once, so they go through it in halves"
+    _logger.warning(what, batch.device, len(batch))
     return torch.cat([in_halves(work, half) for half in batch.chunk(2)])

@@ -15,11 +15,7 @@ PATIENCE = 2.0
 
 @dataclass(frozen=True)
 class Hub:
-    """The server that hub libraries download from.
-
-    Attributes:
-        fault: Why nothing can be fetched, for a message; "" if the server answers.
-    """
+    """Server that hub libraries download from; `fault` says why nothing can be fetched, if so."""
 
     fault: str = ""
 
@@ -30,10 +26,8 @@ def hub() -> Iterator[Hub]:
 
     huggingface_hub repeats a request that finds no network five times for every file, which takes
     a minute. If the server does not answer one short request, the libraries are set to offline
-    inside the block: files in their caches are still found, and missing ones fail at once.
-
-    Yields:
-        The server, with the reason why it cannot be used.
+    inside the block: files in their caches are still found, and missing ones fail at once. Yields
+    the server, with the reason why it cannot be used.
     """
     try:
         from huggingface_hub import constants
@@ -60,11 +54,8 @@ def answers(address: str, patience: float = PATIENCE) -> bool:
     """Whether a web server answers one request in time, with anything but a server's error.
 
     Proxies of the environment are used. A certificate that is not trusted counts as an answer,
-    since the library that asks later may trust other ones.
-
-    Args:
-        address: URL of the server.
-        patience: Seconds to wait, for names and connections alike.
+    since the library that asks later may trust other ones. Names and connections alike have
+    `patience` seconds.
     """
     import requests
 

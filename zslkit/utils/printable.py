@@ -11,22 +11,23 @@ def printable(text: str) -> str:
 
     Bytes of file names that are not UTF-8 are shown as \xNN.
     """
-    return "".join(
-        c if c.isprintable() else f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else " "
-        for c in text
-    )
+    return "".join(_shown(c, " ") for c in text)
 
 
 def escaped(text: str) -> str:
     """The text with control characters and bytes that are not UTF-8 escaped, as Python does."""
-    return "".join(
-        c
-        if c.isprintable()
-        else f"\\x{ord(c) - 0xDC00:02x}"
-        if "\udc80" <= c <= "\udcff"
-        else ascii(c)[1:-1]
-        for c in text
-    )
+    return "".join(_shown(c, ascii(c)[1:-1]) for c in text)
+
+
+def _shown(c: str, control: str) -> str:
+    if "\udc80" <= c <= "\udcff":
+        return f"\\x{ord(c) - 0xDC00:02x}"
+    return c if c.isprintable() else control
+
+
+def reason_of(error: BaseException, most: int | None = None) -> str:
+    """Text of an error on one line, of at most `most` characters; its type if it has none."""
+    return " ".join(str(error)[: most and 4 * most].split())[:most] or type(error).__name__
 
 
 def bounded(text: str, most: int = LONGEST) -> str:

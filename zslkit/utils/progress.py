@@ -57,12 +57,7 @@ class Silent:
 
 
 class PlainReporter:
-    """Lines for a pipe or a log file: at most one every EVERY seconds, one at the end of a phase.
-
-    Args:
-        stream: Destination.
-        clock: Returns seconds; tests replace it.
-    """
+    """Lines for a pipe or a log file: one every EVERY seconds at most, and one after each phase."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._clock = stream, clock
@@ -107,14 +102,10 @@ class _PlainPhase:
         return f", about {duration(self.elapsed / self._done * (self._total - self._done))} left"
 
     def __str__(self) -> str:
-        count = (
-            f" {self._done}/{self._total}"
-            if self._total is not None
-            else f" {self._done}"
-            if self._done
-            else ""
-        )
-        return f"{self._name}:{count or ' done'}{self._figures and ', ' + self._figures}"
+        count = f"{self._done or 'done'}"
+        if self._total is not None:
+            count = f"{self._done}/{self._total}"
+        return f"{self._name}: {count}{self._figures and ', ' + self._figures}"
 
 
 class RichReporter:
@@ -190,11 +181,7 @@ class _RichPhase:
 
 
 def reporter_for(stream: TextIO | None = None) -> Reporter:
-    """Bars if the stream is a terminal, else plain lines; nothing without a stream.
-
-    Args:
-        stream: By default standard error.
-    """
+    """Bars if the stream (standard error) is a terminal, else plain lines; nothing without one."""
     stream = sys.stderr if stream is None else stream
     if stream is None:  # programs without a console, such as pythonw
         return Silent()

@@ -27,12 +27,9 @@ def check_seed(seed: object) -> int:
     if number < 0:
         raise UserError("The seed is negative, and a seed is 0 or more; give another")
     if number > MOST_SEED:
-        digits = (
-            f"a number of {len(str(number))} digits"
-            if number < 10**4000
-            else "a number of over 4000 digits"
-        )
+        count = len(str(number)) if number < 10**4000 else "over 4000"
         raise UserError(
-            f"The seed is {digits}, and torch takes seeds up to {MOST_SEED}; give a smaller one"
+            f"The seed is a number of {count} digits, and torch takes seeds up to {MOST_SEED}; "
+            "give a smaller one"
         )
     return number

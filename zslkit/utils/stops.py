@@ -32,11 +32,7 @@ _listening = False
 
 
 class Stop(KeyboardInterrupt):
-    """The user or the system asks the process to end.
-
-    Args:
-        signum: Number of the signal.
-    """
+    """The user or the system asks the process to end."""
 
     def __init__(self, signum: int = signal.SIGINT) -> None:
         self.signum = int(signum)
@@ -49,8 +45,7 @@ class PluginExit(ZslkitError):
     def __init__(self, who: str, error: BaseException) -> None:
         super().__init__(
             f"{who} tries to end the whole program: {error_sentence(error)}{_at(error)}; it may "
-            "raise an "
-            "Exception instead"
+            "raise an Exception instead"
         )
 
 
@@ -64,7 +59,6 @@ def listen(
             process then ends at once with the exit code of the first. The thread is woken by the
             system, so a main thread that is busy in native code or cleaning up cannot delay the
             end. None: a second signal has no effect.
-        signals: The signals.
     """
     global _listening
     _listening = True
@@ -108,12 +102,9 @@ def is_stop(error: BaseException) -> bool:
 
 @contextmanager
 def contained(who: str) -> Iterator[None]:
-    """Around code of a plugin: turn anything but an Exception into PluginExit.
+    """Around code of a plugin `who`: turn anything but an Exception into PluginExit.
 
     Do not put a `yield` inside the block. Stop and a real Ctrl-C pass.
-
-    Args:
-        who: The plugin, as the beginning of a sentence.
     """
     try:
         yield

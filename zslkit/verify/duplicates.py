@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,45 +38,22 @@ CONTRAST = 16
 """Lowest range of levels (of 256) in some channel of an image that shows anything."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scan:
-    """Result of one pass over all images.
+    """Result of one pass over all images, or of its begin."""
 
-    Args:
-        digests: (N,) sha256 of the content, None for an unreadable file.
-        thumbnails: (N, 16, 17) uint8, grey.
-        faults: Image index -> why it cannot be opened.
-        scaled: Image index -> how more than 8 bits a channel were scaled.
-        flat: Indices of images without contrast.
-    """
+    thumbnails: NDArray[np.uint8]  # (N, 16, 17) uint8, grey
+    # sha256 of the content of each image so far, None for an unreadable file
+    digests: list[str | None] = field(default_factory=list)
+    faults: dict[int, str] = field(default_factory=dict)  # Image index -> why it cannot be opened
+    # Image index -> how more than 8 bits a channel were scaled
+    scaled: dict[int, str] = field(default_factory=dict)
+    flat: list[int] = field(default_factory=list)  # Indices of images without contrast
 
-    digests: tuple[str | None, ...]
-    thumbnails: NDArray[np.uint8]
-    faults: dict[int, str]
-    scaled: dict[int, str]
-    flat: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _ImageResult:
-    """Result for one image."""
-
-    digest: str | None
-    thumbnail: NDArray[np.uint8] | None = None
-    fault: str = ""
-    scaled: str = ""
-    flat: bool = False
-
-
-class _Progress:
-    """Results of a scan of `count` images so far."""
-
-    def __init__(self, count: int) -> None:
-        self.digests: list[str | None] = []
-        self.thumbnails = np.zeros((count, HEIGHT, WIDTH), dtype=np.uint8)
-        self.faults: dict[int, str] = {}
-        self.scaled: dict[int, str] = {}
-        self.flat: list[int] = []
+    @classmethod
+    def of(cls, count: int) -> Scan:
+        """A scan of `count` images that has not begun."""
+        return cls(np.zeros((count, HEIGHT, WIDTH), dtype=np.uint8))
 
     def add(self, seen: _ImageResult) -> None:
         i = len(self.digests)
@@ -90,21 +67,23 @@ class _Progress:
         if seen.flat:
             self.flat.append(i)
 
-    def scan(self) -> Scan:
-        return Scan(
-            tuple(self.digests), self.thumbnails, self.faults, self.scaled, tuple(self.flat)
-        )
+
+@dataclass(frozen=True)
+class _ImageResult:
+    """Result for one image."""
+
+    digest: str | None
+    thumbnail: NDArray[np.uint8] | None = None
+    fault: str = ""
+    scaled: str = ""
+    flat: bool = False
 
 
 def scan(images: Images, reporter: Reporter, keep: Path | None = None) -> Scan:
     """Open and fully decode every image once, in one thread for each core.
 
-    Args:
-        images: Images to scan.
-        reporter: Receives the progress.
-        keep: File that saves the progress, so that an interrupted scan resumes; its name identifies
-            the state of the images. A damaged file is reported and ignored; a finished scan deletes
-            it.
+    The file `keep` saves the progress, so that an interrupted scan resumes; its name identifies the
+    state of the images. A damaged file is reported and ignored; a finished scan deletes it.
     """
     progress = _resumed(keep, len(images), reporter)
     with (
@@ -121,10 +100,10 @@ def scan(images: Images, reporter: Reporter, keep: Path | None = None) -> Scan:
             phase.advance(len(index))
     if keep is not None:
         keep.unlink(missing_ok=True)
-    return progress.scan()
+    return progress
 
 
-def _keep(file: Path, progress: _Progress) -> None:
+def _keep(file: Path, progress: Scan) -> None:
     """Save the progress."""
     facts = {
         "digests": progress.digests,
@@ -136,17 +115,14 @@ def _keep(file: Path, progress: _Progress) -> None:
     with contextlib.suppress(OSError):  # without a writable cache, the scan cannot resume
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as beside, beside.open("wb") as stream:
-            np.savez(
-                stream,
-                note=np.frombuffer(note, dtype=np.uint8),
-                thumbnails=progress.thumbnails[: len(progress.digests)],
-            )
+            seen = progress.thumbnails[: len(progress.digests)]
+            np.savez(stream, note=np.frombuffer(note, dtype=np.uint8), thumbnails=seen)
 
 
-def _resumed(file: Path | None, count: int, reporter: Reporter) -> _Progress:
+def _resumed(file: Path | None, count: int, reporter: Reporter) -> Scan:
     """Progress of an interrupted scan, or a new one."""
     if file is None or not file.is_file():
-        return _Progress(count)
+        return Scan.of(count)
     try:
         return _kept(file, count)
     except Exception as error:  # a damaged archive raises errors of any type
@@ -155,14 +131,14 @@ def _resumed(file: Path | None, count: int, reporter: Reporter) -> _Progress:
             f"What an interrupted look at the images left in {file} is damaged ({reason}); all of "
             "them are opened anew"
         )
-        return _Progress(count)
+        return Scan.of(count)
 
 
-def _kept(file: Path, count: int) -> _Progress:
+def _kept(file: Path, count: int) -> Scan:
     """Load saved progress."""
     with np.load(file, allow_pickle=False) as kept:
         note, done = json.loads(kept["note"].tobytes()), kept["thumbnails"]
-    progress = _Progress(count)
+    progress = Scan.of(count)
     progress.digests = [*note["digests"]]
     progress.faults, progress.scaled = (
         {int(i): str(text) for i, text in note[key]} for key in ("faults", "scaled")
@@ -170,15 +146,9 @@ def _kept(file: Path, count: int) -> _Progress:
     progress.flat = [int(i) for i in note["flat"]]
     n = len(progress.digests)
     indices = (*progress.faults, *progress.scaled, *progress.flat)
-    valid = (
-        n <= count
-        and done.dtype == np.uint8
-        and done.shape == (n, HEIGHT, WIDTH)
-        and all(0 <= i < n for i in indices)
-    )
-    if not valid or not all(
-        digest is None or isinstance(digest, str) for digest in progress.digests
-    ):
+    fits = n <= count and done.dtype == np.uint8 and done.shape == (n, HEIGHT, WIDTH)
+    texts = all(digest is None or isinstance(digest, str) for digest in progress.digests)
+    if not fits or not texts or not all(0 <= i < n for i in indices):
         raise ValueError("its parts do not fit together")
     progress.thumbnails[:n] = done
     return progress
@@ -198,28 +168,17 @@ def _look(images: Images, i: int) -> _ImageResult:
         if file is None:
             digest = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
         thumbnail = np.asarray(image.convert("L").resize((WIDTH, HEIGHT), Resampling.BOX))
-        span = max(
-            high - low
-            for low, high in zip(*[iter(np.ravel(image.getextrema()).tolist())] * 2, strict=True)
-        )
-        return _ImageResult(
-            digest, thumbnail, scaled=str(image.info.get(SCALED, "")), flat=span < CONTRAST
-        )
+        low, high = np.reshape(image.getextrema(), (-1, 2)).T
+        flat = bool((high - low).max() < CONTRAST)
+        return _ImageResult(digest, thumbnail, scaled=str(image.info.get(SCALED, "")), flat=flat)
     except DataError as error:
-        return _ImageResult(digest, fault=str(error))
+        fault = str(error)
     except OSError as error:
-        return _ImageResult(
-            digest,
-            fault=(
-                f"The image {images.key(i)} cannot be read ({error.strerror or error}); check its "
-                "permissions"
-            ),
-        )
+        reason = error.strerror or error
+        fault = f"The image {images.key(i)} cannot be read ({reason}); check its permissions"
     except Exception as error:  # the images of a plugin may raise errors of any type
-        return _ImageResult(
-            digest,
-            fault=f"The image {images.key(i)} cannot be opened ({type(error).__name__}: {error})",
-        )
+        fault = f"The image {images.key(i)} cannot be opened ({type(error).__name__}: {error})"
+    return _ImageResult(digest, fault=fault)
 
 
 def identical(digests: Sequence[str | None]) -> list[list[int]]:
@@ -232,14 +191,7 @@ def identical(digests: Sequence[str | None]) -> list[list[int]]:
 
 
 def dhash(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Difference hash: whether a pixel is brighter than its left neighbour.
-
-    Args:
-        thumbnails: (N, 16, 17).
-
-    Returns:
-        (N, 256) bits.
-    """
+    """Bits (N, 256) of thumbnails (N, 16, 17): is a pixel brighter than its left neighbour?"""
     return (thumbnails[:, :, 1:] > thumbnails[:, :, :-1]).reshape(len(thumbnails), BITS)
 
 
@@ -249,13 +201,12 @@ def near(
     bits: int = NEAR_BITS,
     correlation: float = NEAR_CORRELATION,
 ) -> Iterator[tuple[Index, Index, Index]]:
-    """Find all pairs of near-duplicates.
+    """Find all pairs of near-duplicates among thumbnails (N, 16, 17).
 
     All pairs are compared by matrix products, in blocks, so that memory grows with N only; 40,000
     images take 8e11 operations. An image without contrast has no near-duplicates.
 
     Args:
-        thumbnails: (N, 16, 17).
         without: Indices of images to ignore, such as unreadable ones.
         bits: Most bits of 256 in which the hashes differ.
         correlation: Lowest correlation of the thumbnails.

@@ -12,20 +12,14 @@ Kind = Literal["same", "wider", "narrower"]
 
 @dataclass(frozen=True)
 class Leak:
-    """An unseen class and the ImageNet class with its name.
-
-    Args:
-        name: Name of the unseen class.
-        synset: Synset of the ImageNet class.
-        imagenet: Its name.
-        kind: "same": equal names. "wider": ImageNet's name is the end of the class's (albatross,
-            Sooty Albatross) and may include its images. "narrower": the class's name is the end of
-            ImageNet's (sheep, bighorn sheep).
-    """
+    """An unseen class and the ImageNet class with its name."""
 
     name: str
-    synset: str
+    synset: str  # Synset of the ImageNet class
     imagenet: str
+    # "same": equal names. "wider": ImageNet's name is the end of the class's (albatross, Sooty
+    # Albatross) and may include its images. "narrower": the class's name is the end of ImageNet's
+    # (sheep, bighorn sheep).
     kind: Kind
 
 
@@ -45,12 +39,11 @@ def imagenet_names() -> dict[str, tuple[str, ...]]:
     from timm.data.imagenet_info import ImageNetInfo
 
     info: Any = ImageNetInfo("imagenet-1k")
-    return {
-        str(info.index_to_label_name(k)): tuple(
-            lemma.strip() for lemma in info.index_to_description(k).split(",")
-        )
-        for k in range(info.num_classes())
-    }
+    names: dict[str, tuple[str, ...]] = {}
+    for k in range(info.num_classes()):
+        lemmas = info.index_to_description(k).split(",")
+        names[str(info.index_to_label_name(k))] = tuple(lemma.strip() for lemma in lemmas)
+    return names
 
 
 def find_leaks(unseen: Sequence[str], names: Mapping[str, Sequence[str]]) -> list[Leak]:
@@ -58,11 +51,7 @@ def find_leaks(unseen: Sequence[str], names: Mapping[str, Sequence[str]]) -> lis
 
     Names are compared by whole words from their ends, since the last word of an English name is the
     kind: a loggerhead shrike is a shrike, not a loggerhead. Synonyms (horse, sorrel) are not
-    recognised.
-
-    Args:
-        unseen: Names of the unseen classes.
-        names: Synset -> names, as from `imagenet_names`.
+    recognised. `names` are those of `imagenet_names`.
     """
     lemmas = [
         (synset, lemma, words(lemma)) for synset, all_names in names.items() for lemma in all_names

@@ -23,57 +23,36 @@ from zslkit.errors import DataError
 from zslkit.readers.images import FileImages
 from zslkit.readers.photos import find_photos
 from zslkit.registry import is_card
-from zslkit.utils.files import read_small
+from zslkit.utils.files import lines_of, read_small
 
 
 @dataclass
 class DatasetFiles:
-    """Contents of a dataset's files.
-
-    Args:
-        name: Name of the dataset.
-        title: Its title.
-        attributes: (C, A), negative entries included.
-        kind: Kind of the semantics.
-        locs: Part -> image indices in the order of the file; also "train" and "val" where present.
-        classes: C names, None if the files have none.
-        known: Published counts.
-        backbone: Default backbone, "" if there is none.
-        unit: (C, A) attributes scaled to length 1, where the files have them.
-        labels: (N,) class ids, or None.
-        why_no_labels: Why `labels` is None.
-        images: N images, or None.
-        why_no_images: Why `images` is None.
-        parts: Part of each image in `images`, "" for none.
-        image_labels: Class of each image in `images`, where known.
-        features: (N, D) pooled features, or None.
-        maps: Feature maps, or None.
-        class_lists: Names in trainvalclasses.txt ("seen") and testclasses.txt ("unseen"), where
-            present.
-        strays: Image files on disk that no list names.
-        found_faults: Check -> fault of a file that could not be read.
-        notes: As in Dataset.
-    """
+    """Contents of a dataset's files."""
 
     name: str
     title: str
-    attributes: NDArray[Any]
+    attributes: NDArray[Any]  # (C, A), negative entries included
     kind: str
+    # Part -> image indices in the order of the file; also "train" and "val" where present
     locs: Mapping[str, Index]
-    classes: tuple[str, ...] | None
+    classes: tuple[str, ...] | None  # C names, None if the files have none
     known: Mapping[str, int]
-    backbone: str = ""
+    backbone: str = ""  # Default backbone, "" if there is none
+    # (C, A) attributes scaled to length 1, where the files have them
     unit: NDArray[Any] | None = None
-    labels: Index | None = None
+    labels: Index | None = None  # (N,) class ids, or None
     why_no_labels: str = ""
     images: Images | None = None
     why_no_images: str = ""
-    parts: Sequence[str] = ()
-    image_labels: Index | None = None
-    features: NDArray[Any] | None = None
+    parts: Sequence[str] = ()  # Part of each image in `images`, "" for none
+    image_labels: Index | None = None  # Class of each image in `images`, where known
+    features: NDArray[Any] | None = None  # (N, D) pooled features, or None
     maps: Maps | None = None
+    # Names in trainvalclasses.txt ("seen") and testclasses.txt ("unseen"), where present
     class_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    strays: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()  # Image files on disk that no list names
+    # Check -> fault of a file that could not be read
     found_faults: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -95,23 +74,13 @@ class DatasetFiles:
         """Whether all labels and locs are valid indices."""
         if self.labels is None:
             return False
-        n, c = len(self.labels), len(self.attributes)
         locs = np.concatenate([self.locs[part] for part in PARTS])
-        return bool(
-            len(locs)
-            and locs.min() >= 0
-            and locs.max() < n
-            and self.labels.min() >= 0
-            and self.labels.max() < c
-        )
+        limits = (locs, len(self.labels)), (self.labels, len(self.attributes))
+        return len(locs) > 0 and all(bool(((ids >= 0) & (ids < n)).all()) for ids, n in limits)
 
 
 def gather_files(name: str, root: Path) -> DatasetFiles:
     """Read all that can be read of a dataset.
-
-    Args:
-        name: Name of a registered dataset, or path of a card.
-        root: Data root.
 
     Raises:
         UnknownName: No dataset has this name.
@@ -129,7 +98,6 @@ def gather_files(name: str, root: Path) -> DatasetFiles:
 
 def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> DatasetFiles:
     """Contents of a dataset that could be loaded."""
-    parts = _parts(dataset.split.parts(), len(dataset.labels))
     return DatasetFiles(
         name=dataset.name,
         title=dataset.title or dataset.name,
@@ -142,7 +110,7 @@ def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> DatasetFiles:
         labels=dataset.labels,
         images=dataset.images,
         why_no_images="" if dataset.images is not None else "the dataset has features only",
-        parts=parts,
+        parts=_parts(dataset.split.parts(), len(dataset.labels)),
         image_labels=dataset.labels,
         features=dataset.features,
         notes=dataset.notes,
@@ -256,6 +224,6 @@ def _parts(locs: Mapping[str, Index], n: int) -> list[str]:
 def _lines(file: Path) -> tuple[str, ...]:
     """Lines of a text file; empty if it cannot be read."""
     try:
-        return tuple(line.strip() for line in read_small(file).splitlines() if line.strip())
+        return tuple(lines_of(read_small(file)))
     except (OSError, ValueError):
         return ()

@@ -13,9 +13,9 @@ import click
 from zslkit.cli import completers
 from zslkit.cli.failure import tell
 from zslkit.cli.numbers import Real
-from zslkit.cli.options import debug_option, json_option
+from zslkit.cli.options import flag
 from zslkit.cli.output import print_columns, print_json, size_words
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 from zslkit.errors import DataError, UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 DAY = 86400.0
 
 
-@click.command(
-    cls=Verb, example="zslkit data clean --partial --dry-run", formerly={"--remove": "--matching"}
-)
+@verb(example="zslkit data clean --partial --dry-run", formerly={"--remove": "--matching"})
 @click.option(
     "--matching",
     "pattern",
@@ -34,21 +32,15 @@ DAY = 86400.0
     shell_complete=completers.cached,
     help="Remove items of this name; * and ? stand for any characters.",
 )
-@click.option(
-    "--partial",
-    is_flag=True,
-    help="Remove what interruptions left: partial stores and scans, unfinished files.",
-)
+@flag("--partial", "Remove what interruptions left: partial stores and scans, unfinished files.")
 @click.option(
     "--older-than",
     type=Real(min=0),
     metavar="DAYS",
     help="Remove items that were not used for this many days.",
 )
-@click.option("--all", "everything", is_flag=True, help="Remove all items.")
-@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
-@json_option
-@debug_option
+@flag("--all", "Remove all items.", "everything")
+@flag("--dry-run", "Show what would be removed, and remove nothing.")
 def clean(
     pattern: str | None,
     partial: bool,
@@ -72,50 +64,40 @@ def clean(
     root = cache_root()
     items = contents(root)
     now = time.time()
-    chosen = [
-        item
-        for item in items
-        if (everything and item.kind not in KEPT)
-        or (
-            narrowed
-            and (pattern is None or _named(item.name, pattern))
-            and (not partial or item.kind in PARTIAL)
-            and (
-                older_than is None
-                or (item.kind not in KEPT and now - item.used >= older_than * DAY)
-            )
-        )
-    ]
+
+    def fits(item: CacheItem) -> bool:
+        if everything:
+            return item.kind not in KEPT
+        old = older_than is None or (item.kind not in KEPT and now - item.used >= older_than * DAY)
+        named = pattern is None or _named(item.name, pattern)
+        return narrowed and named and old and (not partial or item.kind in PARTIAL)
+
+    chosen = [item for item in items if fits(item)]
     if pattern is not None and not any(_named(item.name, pattern) for item in items):
-        raise UserError(
-            f"Nothing in the cache {root} is called "
-            f"{pattern!r}{did_you_mean(pattern, [item.name for item in items])}"
-        )
+        guess = did_you_mean(pattern, [item.name for item in items])
+        raise UserError(f"Nothing in the cache {root} is called {pattern!r}{guess}")
     acts = everything or narrowed
     shown = chosen if acts else items
     done = _remove(root, chosen, dry_run)
     if as_json:
-        print_json(
-            {
-                "cache": str(root),
-                "dry_run": dry_run,
-                "items": [_plain(item, done.get(item.name)) for item in shown],
-            }
-        )
+        plain = [_plain(item, done.get(item.name)) for item in shown]
+        print_json({"cache": str(root), "dry_run": dry_run, "items": plain})
         return 0
     if shown:
-        last = [done.get(item.name) or ("in use" if item.in_use else "") for item in shown]
-        rows = [
-            (
-                item.kind,
-                f"{size_words(item.size):>7}",
-                _ago(now - item.used),
-                f"{item.name}{said and f'  ({said})'}",
-            )
-            for item, said in zip(shown, last, strict=True)
-        ]
+        rows = []
+        for item in shown:
+            said = done.get(item.name) or ("in use" if item.in_use else "")
+            about = f"{item.name}{said and f'  ({said})'}"
+            rows.append((item.kind, f"{size_words(item.size):>7}", _ago(now - item.used), about))
         print_columns(("kind", "   size", "last use", str(root)), rows)
-    _conclude(root, items, [i for i in chosen if done[i.name] in (REMOVED, WOULD)], acts, dry_run)
+    gone = [item for item in chosen if done[item.name] in (REMOVED, WOULD)] if acts else items
+    size = f"{len(gone)} items, {size_words(sum(item.size for item in gone))}"
+    if not items:
+        tell(f"The cache {root} is empty")
+    elif not acts:
+        tell(f"{size}; --matching, --partial, --older-than or --all removes")
+    else:
+        tell(f"{size} {'would be' if dry_run else 'were'} removed")
     return 0
 
 
@@ -128,41 +110,21 @@ def _remove(root: Path, chosen: Sequence[CacheItem], dry_run: bool) -> dict[str,
 
     done: dict[str, str] = {}
     for item in chosen:
+        left = "left alone: it is in use" if item.in_use else "left alone"
         if dry_run:
-            done[item.name] = (
-                "left alone: it is in use"
-                if item.in_use
-                else "left alone"
-                if item.kind in KEPT
-                else WOULD
-            )
+            done[item.name] = left if item.in_use or item.kind in KEPT else WOULD
             continue
         try:
             remove(root, item)
             done[item.name] = REMOVED
         except DataError as error:
             tell(str(error))
-            done[item.name] = "left alone: it is in use" if item.in_use else "left alone"
+            done[item.name] = left
     return done
 
 
 def _named(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or fnmatchcase(name.rpartition("/")[2], pattern)
-
-
-def _conclude(
-    root: Path, items: Sequence[CacheItem], gone: Sequence[CacheItem], acts: bool, dry_run: bool
-) -> None:
-    if not items:
-        tell(f"The cache {root} is empty")
-    elif not acts:
-        tell(
-            f"{len(items)} items, {size_words(sum(i.size for i in items))}; --matching, --partial, "
-            "--older-than or --all removes"
-        )
-    else:
-        verb = "would be" if dry_run else "were"
-        tell(f"{len(gone)} items, {size_words(sum(i.size for i in gone))} {verb} removed")
 
 
 def _ago(seconds: float) -> str:

@@ -9,15 +9,15 @@ import click
 
 from zslkit.cli import completers
 from zslkit.cli.listing import DATASETS, lines
-from zslkit.cli.options import data_root_option, debug_option, json_option
+from zslkit.cli.options import data_root_option, flag
 from zslkit.cli.output import print_columns, print_json
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 
 if TYPE_CHECKING:
     from zslkit.acquire.download import ArchiveState, Done
 
 
-@click.command(cls=Verb, example="zslkit data download awa2 --dry-run")
+@verb(example="zslkit data download awa2 --dry-run")
 @click.argument("names", metavar="NAME...", nargs=-1, shell_complete=completers.datasets)
 @data_root_option
 @click.option(
@@ -27,18 +27,13 @@ if TYPE_CHECKING:
     multiple=True,
     help="Look for URL/<file> first, such as your lab's own server; may be repeated.",
 )
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Show what would be fetched from where; fetch and write nothing.",
-)
+@flag("--dry-run", "Show what would be fetched from where; fetch and write nothing.")
 @click.option(
     "--keep-archives/--remove-archives",
     default=True,
+    show_default=False,
     help="Keep or remove an archive after unpacking; default: keep.",
 )
-@json_option
-@debug_option
 def download(
     names: tuple[str, ...],
     data_root: Path,
@@ -63,27 +58,19 @@ def download(
 
     plan = needed(names)
     places = {d.file: addresses(d, mirrors) for d in plan}
-    done = (
-        [Done(look(d, data_root)) for d in plan]
-        if dry_run
-        else fetch(plan, data_root, mirrors, reporter_for(), keep_archives)
-    )
+    if dry_run:
+        done = [Done(look(d, data_root)) for d in plan]
+    else:
+        done = fetch(plan, data_root, mirrors, reporter_for(), keep_archives)
     if as_json:
-        print_json(
-            {
-                "data_root": str(data_root),
-                "dry_run": dry_run,
-                "downloads": [_plain(d, places[d.before.download.file]) for d in done],
-            }
-        )
+        plain = [_plain(d, places[d.before.download.file]) for d in done]
+        print_json({"data_root": str(data_root), "dry_run": dry_run, "downloads": plain})
     elif dry_run:
         header = ("file", "size", "state", "goes to", "licence", "from")
         print_columns(header, [_row(d.before, places[d.before.download.file]) for d in done])
     else:
-        print_columns(
-            ("file", "in", "outcome"),
-            [(d.before.download.file, str(d.before.target), _outcome(d)) for d in done],
-        )
+        rows = [(d.before.download.file, str(d.before.target), _outcome(d)) for d in done]
+        print_columns(("file", "in", "outcome"), rows)
 
 
 def _row(before: ArchiveState, places: list[str]) -> tuple[str, ...]:
@@ -97,14 +84,8 @@ def _row(before: ArchiveState, places: list[str]) -> tuple[str, ...]:
         "begun": f"{megabytes(before.held)} fetched",
         "missing": "to fetch",
     }
-    return (
-        archive.file,
-        size,
-        words[before.state],
-        str(before.target),
-        archive.licence or "unknown",
-        " or ".join(places),
-    )
+    licence, source = archive.licence or "unknown", " or ".join(places)
+    return archive.file, size, words[before.state], str(before.target), licence, source
 
 
 def _outcome(done: Done) -> str:
@@ -114,11 +95,8 @@ def _outcome(done: Done) -> str:
     text = f"{unpacked.added} files added"
     if unpacked.kept:
         text += f", {unpacked.kept} kept that were there"
-    if unpacked.differ:
-        text += (
-            f" ({len(unpacked.differ)} of them differ from the archive's: "
-            f"{', '.join(unpacked.differ[:3])})"
-        )
+    if differ := unpacked.differ:
+        text += f" ({len(differ)} of them differ from the archive's: {', '.join(differ[:3])})"
     return text
 
 
@@ -136,7 +114,5 @@ def _plain(done: Done, places: list[str]) -> dict[str, Any]:
         "before": before.state,
         "bytes_held_before": before.held,
         "fetched_from": done.url,
-        "added": unpacked.added if unpacked else None,
-        "kept": unpacked.kept if unpacked else None,
-        "differ": list(unpacked.differ) if unpacked else None,
+        **{key: getattr(unpacked, key, None) for key in ("added", "kept", "differ")},
     }

@@ -2,60 +2,51 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from zslkit.cli import completers
-from zslkit.cli.options import DTYPES, PLACE, debug_option, explained, json_option
+from zslkit.cli.options import DTYPES, PLACE, explained, flag, path_option
 from zslkit.cli.output import echo, print_json, printable
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 
 
-@click.command(
+@verb(
     "import",
-    cls=Verb,
     example="zslkit data import tokens.h5 --out birds --layout channels-last",
     formerly={"--to": "--out", "--attributes": "--class-attributes"},
 )
 @click.argument("file", type=PLACE)
-@click.option(
-    "--out",
-    "to",
-    required=True,
-    type=PLACE,
-    metavar="DIR",
-    help="Write the dataset into this folder.",
-)
+@path_option("--out", "to", required=True, help="Write the dataset into this folder.")
 @click.option("--name", metavar="NAME", help="Name of the dataset; default: that of the folder.")
 @click.option(
-    "--title", default="", metavar="TEXT", help="Name of the dataset in tables; default: NAME."
+    "--title",
+    default="",
+    show_default=False,
+    metavar="TEXT",
+    help="Name of the dataset in tables; default: NAME.",
 )
-@click.option(
+@path_option(
     "--split",
-    type=PLACE,
     metavar="FILE",
     help="Split: att_splits.mat, .npz or .h5, or a folder with trainval_loc.npy and so on.",
 )
-@click.option(
+@path_option(
     "--labels",
-    type=PLACE,
     metavar="FILE",
     help="Class numbers of the images, .npy or .txt, or class names, .txt.",
 )
-@click.option(
+@path_option(
     "--class-attributes",
     "attributes",
-    type=PLACE,
     metavar="CSV",
     help="Class attributes: a class a row, its name first, attributes in the header.",
 )
-@click.option(
-    "--words",
-    type=PLACE,
-    metavar="FILE",
-    help="Word vectors of the attributes: .pkl, .npy, .txt or .vec.",
+@path_option(
+    "--words", metavar="FILE", help="Word vectors of the attributes: .pkl, .npy, .txt or .vec."
 )
 @explained(
     "--table",
@@ -82,27 +73,18 @@ from zslkit.cli.verb import Verb
     shell_complete=completers.fixed("cub", "sun", "awa2"),
     help="Take names and groups of the attributes from cub, sun or awa2.",
 )
-@click.option("--sentences", is_flag=True, help="The class attributes are embeddings of sentences.")
+@flag("--sentences", "The class attributes are embeddings of sentences.")
 @explained(
     "--base",
     values={"0": "as in Python", "1": "as in MATLAB"},
     help="First number of images and classes; needed where their range leaves it open.",
 )
-@click.option(
+@flag(
     "--as-labelled",
-    is_flag=True,
-    help="Use the labels of a .mat as they are, even if the folders of its images differ.",
+    "Use the labels of a .mat as they are, even if the folders of its images differ.",
 )
-@explained(
-    "--dtype",
-    values=DTYPES,
-    default="float16",
-    show_default=True,
-    help="Type of the stored features.",
-)
-@click.option("--again", is_flag=True, help="Replace what was imported into DIR before.")
-@json_option
-@debug_option
+@explained("--dtype", values=DTYPES, default="float16", help="Type of the stored features.")
+@flag("--again", "Replace what was imported into DIR before.")
 def import_(file: Path, to: Path, base: str | None, as_json: bool, **chosen: Any) -> None:
     """Turn features of another program into a dataset that runs without images.
 
@@ -132,32 +114,20 @@ def import_(file: Path, to: Path, base: str | None, as_json: bool, **chosen: Any
         **split,
     }
     if as_json:
-        print_json(
-            {
-                **facts,
-                **data.fingerprints(),
-                "notes": list(made.notes),
-                "warnings": list(made.warnings),
-            }
-        )
+        told = {"notes": list(made.notes), "warnings": list(made.warnings)}
+        print_json({**facts, **data.fingerprints(), **told})
         return
+    kind = "maps" if data.maps is not None else "pooled"
     words = "with word vectors" if facts["word_vectors"] else "without word vectors"
-    echo(printable(f"from:       {made.origin}"))
-    echo(
-        f"features:   {len(data.labels)} {'maps' if data.maps is not None else 'pooled'} of "
-        f"{' x '.join(map(str, shape))}"
-    )
-    echo(f"classes:    {facts['classes']}, {facts['unseen']} of them unseen")
-    echo(f"attributes: {facts['attributes']} in {facts['groups']} groups, {words}")
-    echo("split:      " + ", ".join(f"{part} {count}" for part, count in split.items()))
-    for note in made.notes:
-        echo(printable(f"note:       {note}"))
-    for warning in made.warnings:
-        echo(printable(f"warning:    {warning}"))
-    echo(printable(f"run it:     zslkit run --model MODEL --dataset {_quoted(made.card)}"))
-
-
-def _quoted(path: Path) -> str:
-    import shlex
-
-    return shlex.quote(str(path))
+    said = [
+        ("from", made.origin),
+        ("features", f"{len(data.labels)} {kind} of {' x '.join(map(str, shape))}"),
+        ("classes", f"{facts['classes']}, {facts['unseen']} of them unseen"),
+        ("attributes", f"{facts['attributes']} in {facts['groups']} groups, {words}"),
+        ("split", ", ".join(f"{part} {count}" for part, count in split.items())),
+        *(("note", note) for note in made.notes),
+        *(("warning", warning) for warning in made.warnings),
+        ("run it", f"zslkit run --model MODEL --dataset {shlex.quote(str(made.card))}"),
+    ]
+    for word, text in said:
+        echo(f"{word + ':':<12}{printable(text)}")

@@ -10,24 +10,21 @@ import click
 from zslkit.cli import completers
 from zslkit.cli.data.places import Place, look
 from zslkit.cli.failure import tell
-from zslkit.cli.listing import DATASETS
-from zslkit.cli.options import data_root_option, debug_option, json_option
+from zslkit.cli.listing import DATASETS, find_names
+from zslkit.cli.options import data_root_option
 from zslkit.cli.output import echo, print_columns, print_json, printable, size_words
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 from zslkit.config.wording import shown
 from zslkit.errors import UserError, ZslkitError, listed
 from zslkit.registry import is_card
 
 if TYPE_CHECKING:
-    from zslkit.acquire.cache import CacheItem
     from zslkit.dataset import Dataset, DatasetSource
 
 
-@click.command(cls=Verb, example="zslkit data info digits")
+@verb(example="zslkit data info digits")
 @click.argument("name", shell_complete=completers.datasets)
 @data_root_option
-@json_option
-@debug_option
 def info(name: str, data_root: Path, as_json: bool) -> int:
     """Show a registered dataset, or a card NAME.yaml: source, licence, size, and its files on disk.
 
@@ -35,8 +32,7 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
     as far as it goes, and the command fails. zslkit datasets lists the names.
     """
     card = is_card(name)
-    if not card:
-        DATASETS.find(name)  # a name that nothing answers to costs no import
+    find_names([], name)
     from zslkit.acquire.cache import belongs, contents
     from zslkit.datasets.catalog import load_dataset
     from zslkit.utils.files import cache_root
@@ -48,20 +44,15 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
         dataset, why_not = None, str(error)
     if dataset is not None:
         facts.update(_loaded(dataset))
-    stores = [
-        item
-        for item in contents(cache_root())
-        if belongs(item.name, dataset.name if dataset is not None else facts["name"])
-    ]
+    own = facts["name"] if dataset is None else dataset.name
+    stores = [item for item in contents(cache_root()) if belongs(item.name, own)]
     facts["loads"] = why_not or "yes"
     if as_json:
-        print_json(
-            {
-                **facts,
-                "places": [p.as_json() for p in places],
-                "cache": [_stored(item) for item in stores],
-            }
-        )
+        cache = [
+            {"name": item.name, "kind": item.kind, "bytes": item.size, "path": str(item.path)}
+            for item in stores
+        ]
+        print_json({**facts, "places": [p.as_json() for p in places], "cache": cache})
         return _end(why_not if card else "", places)
     for word, value in facts.items():
         if text := _text(value):
@@ -102,8 +93,7 @@ def _source(name: str, root: Path) -> tuple[dict[str, Any], list[Place]]:
     from zslkit.datasets.xlsa17 import Xlsa17
 
     if isinstance(source, Xlsa17):
-        width = source.counts.get("attributes", 0)
-        attributes = source.card(root, width)
+        attributes = source.card(root, source.counts.get("attributes", 0))
         facts |= {
             "semantics": source.kind,
             "attributes": list(attributes.names),
@@ -119,30 +109,15 @@ def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
     from zslkit.datasets.catalog import read_card
 
     card = read_card(path)
-    files = {
-        "attributes": ("attributes", card.attributes),
-        "word vectors": ("word_vectors", card.word_vectors),
-    }
+    files = {what: (key, getattr(card, key, None)) for key, what in FILES.items()}
+    source = ""
     if isinstance(card, FolderCard):
-        files = {
-            "images": ("images", card.images),
-            **files,
-            "descriptions": ("descriptions", card.descriptions),
-            "attributes of images": ("image_attributes", card.image_attributes),
-        }
         if isinstance(card.unseen, str):
             files["unseen classes"] = ("unseen", card.unseen)
     else:
-        files = {
-            "maps": ("maps", card.maps),
-            "pooled features": ("pooled", card.pooled),
-            "labels": ("labels", card.labels),
-            **files,
-        }
-        files |= {
-            f"split, {part}": (f"split.{part}", file)
-            for part, file in card.split.model_dump().items()
-        }
+        source = f"{card.source.file} ({card.source.format}, {card.source.digest[:23]})"
+        parts = card.split.model_dump()
+        files |= {f"split, {part}": (f"split.{part}", file) for part, file in parts.items()}
     facts: dict[str, Any] = {
         "name": card.name,
         "title": card.title or card.name,
@@ -152,35 +127,40 @@ def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
         "published as": "",
         "defaults": card.features,
         "counts": {},
-        "source": ""
-        if isinstance(card, FolderCard)
-        else f"{card.source.file} ({card.source.format}, {card.source.digest[:23]})",
+        "source": source,
     }
-    return facts, look(
-        {
-            what: (inside(path, key, file),)
-            for what, (key, file) in files.items()
-            if file is not None
-        }
-    )
+    named = {what: (key, file) for what, (key, file) in files.items() if file is not None}
+    return facts, look({what: (inside(path, *place),) for what, place in named.items()})
+
+
+FILES = {
+    "images": "images",
+    "maps": "maps",
+    "pooled": "pooled features",
+    "labels": "labels",
+    "attributes": "attributes",
+    "word_vectors": "word vectors",
+    "descriptions": "descriptions",
+    "image_attributes": "attributes of images",
+}
+"""Keys of cards that name a file or folder, and what it holds."""
 
 
 def _loaded(dataset: Dataset) -> dict[str, Any]:
-    seen = int(dataset.seen.sum())
+    seen, semantics = int(dataset.seen.sum()), dataset.semantics
     counts = {
         "images": len(dataset.labels),
-        "attributes": len(dataset.semantics.names),
+        "attributes": len(semantics.names),
         "seen": seen,
         "unseen": len(dataset.classes) - seen,
     }
+    vectors = semantics.word_vectors
     return {
         "counts": counts | {part: len(index) for part, index in dataset.split.parts().items()},
-        "semantics": dataset.semantics.kind,
-        "attributes": list(dataset.semantics.names),
-        "groups": _groups(dataset.semantics.groups),
-        "word vectors": None
-        if dataset.semantics.word_vectors is None
-        else dataset.semantics.word_vectors.shape[1],
+        "semantics": semantics.kind,
+        "attributes": list(semantics.names),
+        "groups": _groups(semantics.groups),
+        "word vectors": None if vectors is None else vectors.shape[1],
         "encoder": dataset.encoder,
         "fingerprints": dataset.fingerprints(),
         "notes": "; ".join(dataset.notes),
@@ -189,10 +169,6 @@ def _loaded(dataset: Dataset) -> dict[str, Any]:
 
 def _groups(groups: Any) -> dict[str, int]:
     return {group: len(columns) for group, columns in groups.items()}
-
-
-def _stored(item: CacheItem) -> dict[str, Any]:
-    return {"name": item.name, "kind": item.kind, "bytes": item.size, "path": str(item.path)}
 
 
 def _row(place: Place) -> tuple[str, str, str, str]:

@@ -5,23 +5,22 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zslkit.cli.listing import MODELS, contract_rule, lines
 from zslkit.cli.numbers import Real, Whole
-from zslkit.cli.options import PLACE, debug_option, json_option
+from zslkit.cli.options import PLACE
 from zslkit.cli.output import echo, print_json, printable
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 from zslkit.errors import listed
 
 if TYPE_CHECKING:
-    from zslkit.acquire.new import Draft
     from zslkit.dataset import Dataset
 
 
-@click.command(cls=Verb, example='zslkit data new photos --attributes "red,striped,edible"')
+@verb(example='zslkit data new photos --attributes "red,striped,edible"')
 @click.argument("folder", type=PLACE)
 @click.option(
     "--name", metavar="NAME", help="Name of the dataset and of its files; default: the folder's."
@@ -35,26 +34,10 @@ if TYPE_CHECKING:
     "--unseen-share",
     type=Real(0, 1, min_open=True, max_open=True),
     default=0.25,
-    show_default=True,
     help="Share of the classes that are unseen.",
 )
-@click.option(
-    "--seed",
-    type=Whole(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the choice of unseen classes.",
-)
-@json_option
-@debug_option
-def new(
-    folder: Path,
-    name: str | None,
-    attributes: str | None,
-    unseen_share: float,
-    seed: int,
-    as_json: bool,
-) -> int:
+@click.option("--seed", type=Whole(min=0), default=0, help="Seed of the choice of unseen classes.")
+def new(folder: Path, attributes: str | None, as_json: bool, **options: Any) -> int:
     """Write a card and a table to fill in for FOLDER, which holds a folder of images for each
     class.
 
@@ -68,45 +51,39 @@ def new(
     from zslkit.acquire.new_review import review
 
     columns = [] if attributes is None else attributes.split(",")
-    made = draft(folder, name=name, attributes=columns, unseen_share=unseen_share, seed=seed)
+    made = draft(folder, attributes=columns, **options)
     found = review(made.card)
     command = f"zslkit run --model {_model()} --dataset {shlex.quote(str(made.card))}"
     code = 0 if found.dataset is not None or made.written else 2
+    data = found.dataset
     if as_json:
         print_json(
             {
                 "card": made.card,
                 "table": made.table,
                 "written": list(made.written),
-                "ready": found.dataset is not None,
+                "ready": data is not None,
                 "problems": list(found.problems),
                 "remarks": list(found.remarks),
-                "notes": [] if found.dataset is None else list(found.dataset.notes),
-                "command": command if found.dataset is not None else None,
+                "notes": [] if data is None else list(data.notes),
+                "command": None if data is None else command,
             }
         )
         return code
-    _tell_files(made)
-    if found.dataset is None:
+    for path in (made.card, made.table):
+        state = "written" if path in made.written else "there already, left as it is"
+        echo(f"{printable(str(path))}: {state}")
+    if data is None:
         for problem in found.problems:
             echo(f"to do: {printable(problem)}")
         echo("Then give the same command again.")
         return code
-    for remark in found.remarks:
-        echo(f"remark: {printable(remark)}")
-    for note in found.dataset.notes:
-        echo(f"note: {printable(note)}")
-    echo(_size(found.dataset))
+    for word, said in (("remark", found.remarks), ("note", data.notes)):
+        for text in said:
+            echo(f"{word}: {printable(text)}")
+    echo(_size(data))
     echo(f"ready: {printable(command)}")
     return code
-
-
-def _tell_files(made: Draft) -> None:
-    for path in (made.card, made.table):
-        echo(
-            f"{printable(str(path))}: "
-            f"{'written' if path in made.written else 'there already, left as it is'}"
-        )
 
 
 def _size(data: Dataset) -> str:
@@ -124,11 +101,7 @@ def _model() -> str:
     fit = (
         line.entry.name
         for line in lines(MODELS, contract_rule)
-        if not line.fault and not line.remark
+        if not (line.fault or line.remark or line.get("needs"))
+        and line.get("inputs").startswith("pooled")
     )
-    plain = {
-        line.entry.name
-        for line in lines(MODELS)
-        if line.get("inputs").startswith("pooled") and not line.get("needs")
-    }
-    return next((name for name in fit if name in plain), "NAME")
+    return next(fit, "NAME")

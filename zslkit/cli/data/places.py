@@ -16,11 +16,8 @@ end."""
 
 @dataclass(frozen=True)
 class Place:
-    """what: "photos", say. path: where it is, or where it would be looked for first. size: bytes,
-    None if it is not there.
-
-    more: there are more files, which are not counted.
-    """
+    """Where something, such as "photos", is, or would be looked for first; size: bytes, None if it
+    is not there; more: there are more files, which are not counted."""
 
     what: str
     path: Path
@@ -49,9 +46,7 @@ def look(places: Mapping[str, tuple[Path, ...]], measure: bool = True) -> list[P
     found = []
     for what, paths in places.items():
         path = next((p for p in paths if p.exists()), None)
-        found.append(
-            Place(what, paths[0], None) if path is None else _measured(what, path, measure)
-        )
+        found.append(_measured(what, path, measure) if path else Place(what, paths[0], None))
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 import click
@@ -19,13 +18,13 @@ from zslkit.cli.options import (
     backbone_options,
     config_option,
     data_root_option,
-    debug_option,
     device_option,
     explained,
-    json_option,
+    flag,
+    overrides,
 )
 from zslkit.cli.output import echo, print_json, printable
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import verb
 
 
 class Size(click.ParamType[Any]):
@@ -40,16 +39,14 @@ class Size(click.ParamType[Any]):
         if found is None or not int(found[1]) or found[2] == "0":
             self.fail(
                 f"{value!r} is no size in pixels; write 224, 448x224 (height x width), own: what "
-                "the backbone "
-                "was made for, or none: as they are",
+                "the backbone was made for, or none: as they are",
                 param,
                 ctx,
             )
         return int(found[1]) if found[2] is None else (int(found[1]), int(found[2]))
 
 
-@click.command(
-    cls=Verb,
+@verb(
     example="zslkit data prepare digits --feature-precision bfloat16\n"
     "zslkit run --model apn --dataset digits --feature-precision bfloat16",
     formerly={"--precision": "--feature-precision"},
@@ -69,12 +66,7 @@ class Size(click.ParamType[Any]):
     values=DTYPES,
     help="Type of the stored features; in a run: --set features.dtype.",
 )
-@click.option(
-    "--skip-bad",
-    is_flag=True,
-    default=None,
-    help="Leave out images that cannot be read; in a run: --set features.skip_bad=true.",
-)
+@flag("--skip-bad", "Leave out images that cannot be read; in a run: --set features.skip_bad=true.")
 @click.option(
     "--set",
     "settings",
@@ -91,48 +83,23 @@ class Size(click.ParamType[Any]):
     help="Images at once; default: what suits the device.",
 )
 @device_option
-@json_option
-@debug_option
 @click.pass_obj
-def prepare(
-    state: State,
-    /,
-    name: str,
-    data_root: Path,
-    size: Any,
-    settings: tuple[str, ...],
-    config: Path | None,
-    batch: int | None,
-    device: str,
-    as_json: bool,
-    **chosen: Any,
-) -> None:
+def prepare(state: State, /, name: str, size: Any, as_json: bool, **options: Any) -> None:
     """Extract the features of dataset NAME (or a card FILE.yaml) once, for all models.
 
     Give a run the same options, and it reads these features; the last line printed is such a run.
     An existing store is not made again.
     """
     find_names([], name)
-    from zslkit.runs import extraction
+    from zslkit.runs.extraction import prepare_features
     from zslkit.utils.progress import reporter_for
 
     state.resumes = True
-    chosen["weights"] = chosen.pop("backbone_weights")
-    chosen["precision"] = chosen.pop("feature_precision")
-    given = {k: v for k, v in chosen.items() if v is not None} | (
-        {} if size is None else {"size": None if size == "none" else size}
-    )
+    features = overrides(options).get("features", {})
+    if size is not None:
+        features["size"] = None if size == "none" else size
     began = time.monotonic()
-    done = extraction.prepare_features(
-        name,
-        data_root=data_root,
-        settings=settings,
-        config=config,
-        overrides=given,
-        device=device,
-        batch=batch,
-        reporter=reporter_for(),
-    )
+    done = prepare_features(name, overrides=features, reporter=reporter_for(), **options)
     if as_json:
         print_json({**done.facts(), "seconds": time.monotonic() - began})
         return

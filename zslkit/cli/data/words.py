@@ -10,20 +10,19 @@ import click
 
 from zslkit.cli import completers
 from zslkit.cli.listing import find_names
-from zslkit.cli.options import PLACE, data_root_option, debug_option, json_option
+from zslkit.cli.options import data_root_option, flag, path_option
 from zslkit.cli.output import echo, print_columns, print_json
-from zslkit.cli.verb import Verb
+from zslkit.cli.verb import refuse, verb
 from zslkit.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from zslkit.readers.word_vectors import Phrase
 
 
-@click.command(cls=Verb, example="zslkit data words digits --show")
+@verb(example="zslkit data words digits --show")
 @click.argument("dataset", metavar="NAME", shell_complete=completers.datasets)
-@click.option(
+@path_option(
     "--vectors",
-    type=PLACE,
     metavar="FILE",
     help="Word vectors to look up: GloVe, word2vec or fastText in text form, also gzipped.",
 )
@@ -32,25 +31,15 @@ if TYPE_CHECKING:
     metavar="MODEL",
     help="A model of sentence-transformers that embeds whole phrases, instead of --vectors.",
 )
-@click.option(
-    "--reword",
-    type=PLACE,
-    metavar="FILE",
-    help="YAML file of attribute name: words to look up instead.",
+@path_option(
+    "--reword", metavar="FILE", help="YAML file of attribute name: words to look up instead."
 )
-@click.option(
-    "--show", is_flag=True, help="Print the words of each name and which are found; write nothing."
-)
+@flag("--show", "Print the words of each name and which are found; write nothing.")
 @data_root_option
-@click.option(
-    "--out",
-    type=PLACE,
-    metavar="FILE.npy",
-    help="Write into this file; default: where NAME looks for it.",
+@path_option(
+    "--out", metavar="FILE.npy", help="Write into this file; default: where NAME looks for it."
 )
-@click.option("--again", is_flag=True, help="Write even if NAME has word vectors already.")
-@json_option
-@debug_option
+@flag("--again", "Write even if NAME has word vectors already.")
 def words(
     dataset: str,
     vectors: Path | None,
@@ -66,29 +55,27 @@ def words(
 
     A note beside the file says how they were made.
     """
-    if vectors is not None and encoder is not None:
-        raise click.UsageError(
-            "Either --vectors or --encoder makes the word vectors; leave one away"
-        )
-    if vectors is None and encoder is None and not show:
-        raise click.UsageError(
+    refuse(
+        (
+            vectors is not None and encoder is not None,
+            "Either --vectors or --encoder makes the word vectors; leave one away",
+        ),
+        (
+            vectors is None and encoder is None and not show,
             "Word vectors are made of something; give --vectors FILE or --encoder MODEL (--show "
-            "alone shows the words)"
-        )
+            "alone shows the words)",
+        ),
+    )
     find_names([], dataset)
     from zslkit.datasets.catalog import attribute_names, attribute_words
     from zslkit.readers.word_vectors import phrases_of
 
     names = attribute_names(dataset, data_root)
-    known_words = {
-        name: text for name, text in attribute_words(dataset, data_root).items() if name in names
-    }
+    said = attribute_words(dataset, data_root)
+    known_words = {name: text for name, text in said.items() if name in names}
     phrases = phrases_of(names, {**known_words, **_rewordings(reword)})
     if show:
-        known = None
-        if vectors is not None:
-            known = _text(vectors, phrases).known
-        _show(phrases, known, as_json)
+        _show(phrases, None if vectors is None else _text(vectors, phrases).known, as_json)
         return
     target, standing = _target(dataset, data_root, out)
     from zslkit.acquire.words import Encoder, half_made, same, write
@@ -123,10 +110,8 @@ def _rewordings(path: Path | None) -> Mapping[str, str]:
     values = read_yaml(path).values
     for name, text in values.items():
         if not isinstance(name, str) or not isinstance(text, str):
-            raise UserError(
-                f"{path}: {name!r} is reworded as {text!r}; write an attribute name and its words, "
-                "as texts"
-            )
+            wrong = f"{path}: {name!r} is reworded as {text!r}"
+            raise UserError(f"{wrong}; write an attribute name and its words, as texts")
     return values
 
 
@@ -174,16 +159,10 @@ def _hint(dataset: str, root: Path, target: Path) -> str:
     places = word_vector_files(dataset, root)
     if is_card(dataset):
         home = Path(dataset).resolve().parent
-        named = (
-            target.resolve().relative_to(home)
-            if target.resolve().is_relative_to(home)
-            else target.resolve()
-        )
-        return (
-            ""
-            if target.resolve() in places
-            else f"To have them used, let {dataset} say: word_vectors: {named}"
-        )
+        file = target.resolve()
+        named = file.relative_to(home) if file.is_relative_to(home) else file
+        hint = f"To have them used, let {dataset} say: word_vectors: {named}"
+        return "" if file in places else hint
     read = next((place for place in places if place.is_file()), None)
     if not places or (read is not None and read.resolve() == target.resolve()):
         return ""
@@ -191,25 +170,24 @@ def _hint(dataset: str, root: Path, target: Path) -> str:
 
 
 def _show(phrases: Sequence[Phrase], known: Container[str] | None, as_json: bool) -> None:
+    lost = {p.name: [] if known is None else list(p.missing_words(known)) for p in phrases}
     if as_json:
         rows = [
             {
                 "name": p.name,
                 "words": list(p.words),
-                "missing": None if known is None else list(p.missing_words(known)),
+                "missing": None if known is None else lost[p.name],
             }
             for p in phrases
         ]
         print_json({"attributes": rows})
         return
-    lost = {p.name: p.missing_words(known) if known is not None else () for p in phrases}
-    header = ("name", "words") if known is None else ("name", "words", "vectors")
+    header = ("name", "words", "vectors")[: 2 if known is None else 3]
     verdict = {
-        p.name: f"missing: {', '.join(lost[p.name])}" if lost[p.name] else "found" for p in phrases
+        name: f"missing: {', '.join(some)}" if some else "found" for name, some in lost.items()
     }
-    print_columns(
-        header, [(p.name, " ".join(p.words), verdict[p.name])[: len(header)] for p in phrases]
-    )
+    table = [(p.name, " ".join(p.words), verdict[p.name])[: len(header)] for p in phrases]
+    print_columns(header, table)
     if any(lost.values()):
         click.echo(
             f"{sum(map(bool, lost.values()))} of {len(phrases)} names lack a word; reword them "
