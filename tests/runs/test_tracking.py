@@ -29,7 +29,7 @@ from zslkit.runs.folders import load_run
 from zslkit.runs.tensorboard import FOLDER
 from zslkit.semantics import Semantics
 from zslkit.tracker import RunInfo, Tracker, check_tracker
-from zslkit.training.loop import Loop
+from zslkit.training.loop import GradientTraining
 
 BRIEF: dict[str, Any] = {"train": {"epochs": 3, "steps_per_epoch": 2, "batch_size": 4}}
 PLAIN = {"tune": False, "selection": "last", "calibration": "none"}
@@ -188,15 +188,14 @@ def stop_in(
     monkeypatch: pytest.MonkeyPatch, epoch: int, where: str = "_epoch"
 ) -> pytest.MonkeyPatch:
     """Interrupt the training in that epoch (from 0), or before its checkpoint is written."""
-    original = getattr(Loop, where)
-    place = {"_epoch": 4, "_save": 3}[where]
+    original = getattr(GradientTraining, where)
 
-    def interrupted(self: Loop, *arguments: Any) -> Any:
-        if arguments[place] == epoch + (where == "_save"):
+    def interrupted(self: GradientTraining, *arguments: Any) -> Any:
+        if arguments[0] == epoch + (where == "_state"):
             raise KeyboardInterrupt
         return original(self, *arguments)
 
-    monkeypatch.setattr(Loop, where, interrupted)
+    monkeypatch.setattr(GradientTraining, where, interrupted)
     return monkeypatch
 
 
@@ -281,7 +280,7 @@ def test_random_numbers_between_two_figures_are_those_of_the_run() -> None:
     assert [first, torch.rand(1).item()] == expected
 
 
-@pytest.mark.parametrize(("epoch", "where"), [(1, "_epoch"), (2, "_epoch"), (1, "_save")])
+@pytest.mark.parametrize(("epoch", "where"), [(1, "_epoch"), (2, "_epoch"), (1, "_state")])
 def test_a_resumed_run_is_told_on_without_double_entries(
     tmp_path: Path, plain: Result, monkeypatch: pytest.MonkeyPatch, epoch: int, where: str
 ) -> None:
@@ -294,7 +293,7 @@ def test_a_resumed_run_is_told_on_without_double_entries(
         file.write(b"\x18\x00\x00")  # what a killed process leaves
     result = run(tmp_path, "ear", "tensorboard")
     same(result, plain)
-    if where == "_save":  # the epoch was logged, and done again
+    if where == "_state":  # the epoch was logged, and done again
         assert (result.folder / "log.jsonl").read_text().count('"epoch": 2') == 2
     assert [h[1] for h in Ear.heard if h[0] == "start"] == [False, True]
     assert logged() == [("train", 1), ("train", 2), ("train", 3)]
