@@ -366,7 +366,7 @@ def test_too_many_folds_are_told_before_anything_is_made_for_one_of_them(
     )  # fmt: skip
     plan = replace(job.plan, features=job.plan.features.model_copy(update={"weights": "trainval"}))
     made: list[object] = []
-    monkeypatch.setattr(execute, "prepare", lambda *given: made.append(given))
+    monkeypatch.setattr("zslkit.runs.job.prepare", lambda *given: made.append(given))
     with pytest.raises(DataError, match=r"set protocol.folds to 3 or less"):
         replace(job, plan=plan).context(tmp_path, lambda **row: None)
     assert not made
