@@ -21,7 +21,7 @@ from zslkit.cli.failure import State, exit_code_of
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, UserError, ZslkitError
 from zslkit.evaluation.gzsl import evaluate
-from zslkit.runs import api, execute
+from zslkit.runs import api
 from zslkit.runs.api import Result
 from zslkit.runs.folders import find_runs, load_run
 from zslkit.training.inputs import Inputs
