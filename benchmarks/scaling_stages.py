@@ -349,7 +349,7 @@ def finished_run(out: Path, number: int, size: dict[str, int]) -> None:
                 "title": "Made up",
                 "classes": classes,
                 "seen": int(scores.seen.sum()),
-                "unseen": 1,
+                "unseen": int((~scores.seen).sum()),
                 **sets,
             },
             "seed": 0,

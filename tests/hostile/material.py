@@ -162,6 +162,7 @@ def named_run(out: Path, seed: int, **changes: Any) -> Path:
         record[part] = {**record[part], **values} if part not in ("config", "origins") else values
     record["per_class"] = dict(zip(scores.classes, record["per_class"].values(), strict=True))
     (folder / "record.json").write_text(json.dumps(record))
+    (folder / "config.yaml").write_text(json.dumps(record["config"]))
     (folder / "log.jsonl").write_text(
         "".join(
             json.dumps({"phase": "train", "epoch": k, hostile: 1.0 / k}) + "\n" for k in (1, 2, 3)

@@ -3,7 +3,6 @@ nothing."""
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import random
@@ -205,10 +204,6 @@ DEEDS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "trace": (lambda: sys.settrace(lambda *given: None), "what traces Python"),
     "profile": (lambda: sys.setprofile(lambda *given: None), "what profiles Python"),
-    "collector": (
-        lambda: gc.callbacks.append(lambda phase, info: None),
-        "what Python's garbage collection calls",
-    ),
     "signal": (lambda: signal.signal(signal.SIGALRM, lambda *given: None), "what signals call"),
     "timer": (lambda: signal.setitimer(signal.ITIMER_VIRTUAL, 500), "timers that send signals"),
     "writer": (

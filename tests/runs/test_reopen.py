@@ -63,6 +63,7 @@ def edited(copied: Path) -> Callable[..., Path]:
         record = json.loads((copied / "record.json").read_text())
         record[section].update(values)
         (copied / "record.json").write_text(json.dumps(record))
+        (copied / "config.yaml").write_text(json.dumps(record["config"]))
         return copied
 
     return edit

@@ -206,6 +206,8 @@ def _print(
     if as_json:
         shown = [_data(item, item.folder not in untrue) for item in items]
         print_json({"runs": shown, "unread": list(unread)})
+        for sentence in untrue.values():
+            tell(sentence)
     elif items:
         header = ("model", "dataset", "seed", "H", "made", "finished (UTC)", "state", "tags", "run")
         print_columns(header, [_cells(item, item.folder not in untrue) for item in items])

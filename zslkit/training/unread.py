@@ -61,8 +61,7 @@ class Unread:
             # A copy, since a model may go on writing into a tensor that it returned.
             scalars = [_scalar(value, device) for value in named.values()]
             self._waiting.append(_Step(tuple(named), torch.stack(scalars), weight))
-        at_once = device is None or device.type == "cpu"
-        return at_once or len(self._waiting) >= READ_EVERY
+        return not _asynchronous(device) or len(self._waiting) >= READ_EVERY
 
     def read(self, place: str, mend: str) -> list[dict[str, float]]:
         """Terms of each step since the last read, in order.
@@ -97,6 +96,10 @@ def coupled() -> UserError:
         "train.accumulate takes a batch in parts, and this loss looks at the whole batch, so parts "
         "would be another loss; leave it at 1, and where memory is short set train.offload=true"
     )
+
+
+def _asynchronous(device: torch.device | None) -> bool:
+    return device is not None and device.type != "cpu"
 
 
 def _scalar(value: float | Tensor, device: torch.device | None) -> Tensor:

@@ -99,10 +99,6 @@ def _flushes() -> bool:
     return float(torch.tensor(sys.float_info.min, dtype=torch.float64) / 2) == 0.0
 
 
-def _put_callbacks(kept: tuple[Any, ...]) -> None:
-    gc.callbacks[:] = kept
-
-
 def _handlers() -> dict[int, Any]:
     return {number: signal.getsignal(number) for number in signal.valid_signals()}
 
@@ -192,7 +188,6 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("Python's limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit),
     Setting("what traces Python", sys.gettrace, sys.settrace),
     Setting("what profiles Python", sys.getprofile, sys.setprofile),
-    Setting("what Python's garbage collection calls", lambda: tuple(gc.callbacks), _put_callbacks),
     Setting("what signals call", _handlers, _put_handlers),
     Setting("timers that send signals", _timers, _put_timers),
 )
@@ -210,7 +205,6 @@ _OF_THE_USER = frozenset(
         "Python's limit of recursion",
         "what traces Python",
         "what profiles Python",
-        "what Python's garbage collection calls",
         "what signals call",
         "timers that send signals",
     )
@@ -227,7 +221,7 @@ _MODULES: tuple[ModuleType, ...] = (
     torch.autograd,
 )
 _MODULES += (np, np.random, np.linalg, np.lib.format, random, math, builtins)
-_MODULES += (gc, hashlib, json, os, os.path, struct, tempfile, threading, zipfile, zlib)
+_MODULES += (gc, hashlib, json, os, os.path, struct, tempfile, zipfile, zlib)
 _CLASSES: tuple[type, ...] = (
     torch.Tensor,
     nn.Module,
@@ -308,11 +302,13 @@ def _holds(holders: Iterable[Any], constants: bool) -> list[Held]:
         for holder in holders
         for name, value in list(vars(holder).items())
         if callable(_plain(value)) or (isinstance(value, types) and not name.startswith("__"))
-        if (holder, name) != (torch, "Storage")  # depends on the default dtype
+        if (holder, name) not in _OTHERWISE
     ]
 
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
+# The first depends on the default dtype, the second is `zslkit.utils.stops.no_way_out`'s.
+_OTHERWISE = ((torch, "Storage"), (os, "_exit"))
 _CONSTANTS = (bool, int, float, str, bytes, tuple, frozenset)
 
 
