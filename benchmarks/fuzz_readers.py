@@ -3,12 +3,11 @@ slowest.
 
     python benchmarks/fuzz_readers.py [--seconds S] [--reader NAME]... [--seed N]
 
-Valid files are changed as tests/spoilt.py says (`random_changes`). An input passes if it is
-read, or refused by a
-DataError of one line that names the file; anything else ends the script with the input kept. HDF5
-files are read by a forked copy of
-a warm process in the place of a new one, which is the same code under the same limits and leaves
-time for many more inputs.
+Valid files are changed as tests/spoilt.py says (`random_changes`); each reader gets the whole file
+first, which it must read. An input passes if it is read, or refused by a DataError of one line that
+names the file; anything else ends the script with the input kept. HDF5 files are read by a forked
+copy of a warm process in the place of a new one, which is the same code under the same limits and
+leaves time for many more inputs.
 """
 
 from __future__ import annotations
@@ -38,16 +37,20 @@ class Forked:
 
     def __init__(self, command: list[str], **_: Any) -> None:
         reading, writing = os.pipe()
+        stdin, self._stdin = os.pipe()  # its end tells the reader that nobody waits for it
         self.pid = os.fork()
         if not self.pid:
             os.close(reading)
+            os.close(self._stdin)
+            os.dup2(stdin, 0)
             sys.stdout = io.TextIOWrapper(os.fdopen(writing, "wb"))
             with contextlib.suppress(BaseException):
-                *_, path, small, large = command
-                hdf5_child.main(path, hdf5.json.loads(small), hdf5.json.loads(large))
+                path, *names = command[-4:]
+                hdf5_child.main(path, *map(hdf5.json.loads, names))
                 sys.stdout.flush()
             os._exit(0)
         os.close(writing)
+        os.close(stdin)
         self.stdout = os.fdopen(reading, "rb")
         self.status: int | None = None
 
@@ -56,7 +59,9 @@ class Forked:
             if self.status is None:
                 os.kill(self.pid, signal.SIGKILL)
 
-    def wait(self) -> None:
+    def communicate(self) -> None:
+        self.stdout.close()
+        os.close(self._stdin)
         if self.status is None:
             self.status = os.waitpid(self.pid, 0)[1]
 
@@ -68,6 +73,8 @@ def fuzz(reader: str, seconds: float, first_seed: int) -> dict[str, Any]:
     counts = {"tried": 0, "read": 0, "refused": 0}
     broke, slowest = 0, 0.0
     file = Path(tempfile.mkdtemp()) / name
+    file.write_bytes(content)
+    read(file)
     rng = random.Random(f"{first_seed} {reader}")
     end = time.monotonic() + seconds
     while time.monotonic() < end:
