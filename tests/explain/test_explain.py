@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from calls import Go, caller
+from known_maps import PEAKS, A, H, Toy, W, maps_at
 from PIL import Image
 from torch import Tensor
 
@@ -23,41 +24,14 @@ from zslkit.evaluation.metrics import seen_unseen_margin
 from zslkit.explain.explanation import Localisation, cropped, explain, localisation
 from zslkit.explain.heatmaps import upsampled
 from zslkit.features.backbones import Transform
-from zslkit.model import AttentionMaps, Model, ModelConfig, Task, Trainer, TrainingView
+from zslkit.model import AttentionMaps
 from zslkit.runs import api
 from zslkit.runs.load import LoadedRun, load_with_dataset
 from zslkit.training.fit import score
 
-A, H, W = 54, 3, 7
-"""Of digits under its own backbone; 18 attributes a place."""
-PEAKS = (0, 3, 6)
-"""A column of the map in each place's third."""
 CASES = 7814
 """Attributes that the true classes of the 850 test images have, counted from the table of
 classes."""
-
-
-class Toy(Model):
-    """Looks where it was told, whatever the image, and finds what it was told."""
-
-    def __init__(self, task: Task, parts: dict[str, AttentionMaps], s: Tensor) -> None:
-        super().__init__(ModelConfig(), task)
-        self.parts, self.s = parts, s
-
-    def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        raise NotImplementedError
-
-    def scores(self, x: Tensor) -> Tensor:
-        return (self.s @ self.attributes.T).expand(len(x), -1)
-
-    def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
-        def each(value: Tensor | None) -> Tensor | None:
-            return None if value is None else value.expand(len(x), *value.shape)
-
-        return {
-            k: AttentionMaps(p.maps.expand(len(x), -1, -1, -1), each(p.scores), each(p.channels))
-            for k, p in self.parts.items()
-        }
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +67,6 @@ def toy(dedn: LoadedRun) -> Callable[..., LoadedRun]:
         )
 
     return make
-
-
-def maps_at(columns: tuple[int, int, int]) -> Tensor:
-    """Maps (A, H, W) that look at one column of cells for each place."""
-    maps = torch.zeros(A, H, W)
-    for place, column in enumerate(columns):
-        maps[place * 18 : place * 18 + 18, 1, column] = 1
-    return maps
 
 
 def some(trained: LoadedRun, count: int = 2) -> Tensor:
