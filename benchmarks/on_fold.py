@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zslkit.runs import api
-from zslkit.training.fit import fit, make_model
 from zslkit.training.inputs import Inputs
 from zslkit.training.selection import ValidationContext, judge
 
@@ -82,24 +81,7 @@ def trained(chosen: argparse.Namespace, recipe: Mapping[str, Any]) -> Iterator[d
         )
         for whole in context.folds:
             fold = replace(whole, inputs=thinned(whole.inputs, chosen.thin))
-            model = make_model(
-                context.plan.model_class,
-                context.plan.config,
-                fold.data,
-                fold.inputs,
-                context.seed,
-                context.device,
-            )
-            seconds = fit(
-                model,
-                fold.data,
-                fold.inputs,
-                seed=context.seed,
-                device=context.device,
-                reporter=context.reporter,
-                log=context.log,
-                name="recipe",
-            )
+            model, seconds = context.trained(fold, context.plan.config, "recipe")
             plain = judge(without_calibration(context), fold, model).figures
             best = judge(context, fold, model)
             found = {"gamma": best.gamma, "best H": best.figures["H"], "minutes": seconds / 60}

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from installs import install
 
 ROOT = Path(__file__).parents[1]
 DATA = (
@@ -45,9 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make = "from setuptools import build_meta as b; b.build_wheel('..'); b.build_sdist('..')"
     subprocess.run([sys.executable, "-c", make], cwd=home / "tree", check=True, capture_output=True)
     (wheel,) = home.glob("*.whl")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps"]
-    command = [*pip, "--disable-pip-version-check", "--target", str(home / "site"), str(wheel)]
-    subprocess.run(command, check=True, capture_output=True)
+    install(home / "site", wheel)
     return home
 
 

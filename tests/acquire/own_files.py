@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 from scipy.io import savemat
-from spoilt import LABELS, PARTS, arrays
+from spoilt import LABELS, PARTS, D, arrays
 
 from zslkit.dataset import Dataset
 from zslkit.datasets.catalog import load_dataset
@@ -29,11 +29,21 @@ def held(**what: Any) -> dict[str, Any]:
     return {name: values for name, values in made.items() if values is not None}
 
 
+def with_maps(**what: Any) -> dict[str, Any]:
+    """Feature maps of 8 images with everything else a cache may hold; None takes an array out."""
+    made = {**arrays(N, D, 2, 2), **what}
+    return {name: values for name, values in made.items() if values is not None}
+
+
+def hdf5(path: Path, values: dict[str, Any]) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, array in values.items():
+            file[name] = array
+    return path
+
+
 def h5(values: dict[str, Any], name: str = "x.h5") -> str:
-    with h5py.File(name, "w") as file:
-        for key, array in values.items():
-            file[key] = array
-    return name
+    return str(hdf5(Path(name), values))
 
 
 def npz(values: dict[str, Any], name: str = "x.npz") -> str:

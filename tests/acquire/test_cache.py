@@ -71,7 +71,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             f"weights/birds-{HEX}.safetensors": weights(),  # of an earlier version, under its lock
             f"weights/birds-{HEX}.safetensors.lock": b"",
             f"digests/{SIGNATURE}": SIGNATURE.encode(),
-            f"digests/mat-{SIGNATURE}.77.new": b"012",
+            f"digests/mat-{SIGNATURE}.0a1b2c-{ENDED}-0.new": b"012",
             f"unreadable/{SIGNATURE}.json": b"[3, 5]",
             f"scans/{SIGNATURE}.npz.0a1b2c-{ENDED}-0.new": b"",
             "thesis/chapter.txt": b"nine byte",
@@ -100,7 +100,7 @@ EVERYTHING = {
     ),
     f"weights/birds-{HEX}.safetensors": ("weights", len(weights())),
     f"digests/{SIGNATURE}": ("digest", 32),
-    f"digests/mat-{SIGNATURE}.77.new": ("leftover", 3),
+    f"digests/mat-{SIGNATURE}.0a1b2c-{ENDED}-0.new": ("leftover", 3),
     f"unreadable/{SIGNATURE}.json": ("unreadable", 6),
     f"scans/{SIGNATURE}.npz.0a1b2c-{ENDED}-0.new": ("leftover", 0),
     "thesis": ("foreign", 9),

@@ -3,50 +3,31 @@ about it."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from own_files import hdf5, with_maps
 from scipy.io import savemat
 from spoilt import LABELS, PARTS, A, D, N, arrays, mat
 
-from zslkit.acquire import importing
 from zslkit.acquire.import_checks import from_zero
 from zslkit.acquire.importing import Choices, import_features
 from zslkit.config import FeatureConfig
 from zslkit.dataset import Dataset
 from zslkit.datasets.catalog import card_defaults, load_dataset
-from zslkit.errors import CannotWrite, DataError, UserError
+from zslkit.errors import DataError, UserError
 from zslkit.readers import stream
 from zslkit.training.inputs import choose_input, prepare
-from zslkit.utils import files
 from zslkit.utils.progress import Silent
 
 CSV = "class,big,red,wet,old\nauk,1,2,3,4\ncrow,5,6,7,8\nwren,9,10,11,12\n"
-
-
-def write(path: Path, held: dict[str, Any]) -> Path:
-    with h5py.File(path, "w") as file:
-        for name, values in held.items():
-            file[name] = values
-    return path
-
-
-def changed(**what: Any) -> dict[str, Any]:
-    return {
-        name: values
-        for name, values in {**arrays(N, D, 2, 2), **what}.items()
-        if values is not None
-    }
 
 
 def batch(dataset: Dataset, kind: Any) -> torch.Tensor:
@@ -63,8 +44,8 @@ def test_an_hdf5_cache_becomes_the_dataset_it_describes(
     monkeypatch.setattr(stream, "BLOCK", 3 * D * 4 * 4)  # several blocks
     maps = arrays(N, D, 2, 2)["feature_map"]
     numbers = {name: arrays(N, D)[name] + base for name in ("labels", *PARTS)}
-    file = write(
-        tmp_path / "x.h5", changed(feature_map=maps.reshape(N, D, 4) if flat else maps, **numbers)
+    file = hdf5(
+        tmp_path / "x.h5", with_maps(feature_map=maps.reshape(N, D, 4) if flat else maps, **numbers)
     )
     order = "channels-first" if flat else None  # 5 may be 2 x 2 positions and a class token
     made = import_features(file, tmp_path / "out", Choices(dtype="float32", layout=order))
@@ -90,7 +71,7 @@ def test_an_hdf5_cache_becomes_the_dataset_it_describes(
 def test_both_kinds_of_input_have_one_fingerprint_and_say_where_they_are_from(
     tmp_path: Path,
 ) -> None:
-    data = import_features(write(tmp_path / "x.h5", changed()), tmp_path / "out").dataset
+    data = import_features(hdf5(tmp_path / "x.h5", with_maps()), tmp_path / "out").dataset
     inputs = [
         prepare(data, FeatureConfig(), kind, torch.device("cpu"), Silent())
         for kind in ("map", "pooled")
@@ -107,7 +88,7 @@ def test_maps_are_rounded_once_and_their_means_are_not(
 ) -> None:
     maps = np.random.default_rng(0).random((N, D, 2, 2), dtype=np.float32)
     made = import_features(
-        write(tmp_path / "x.h5", changed(feature_map=maps)), tmp_path / "out", Choices(dtype=dtype)
+        hdf5(tmp_path / "x.h5", with_maps(feature_map=maps)), tmp_path / "out", Choices(dtype=dtype)
     )
     assert torch.equal(
         batch(made.dataset, "map"), torch.from_numpy(maps).to(getattr(torch, dtype)).float()
@@ -188,7 +169,7 @@ def test_a_table_of_attributes_is_joined_by_name_where_the_file_has_names(tmp_pa
 def test_unknown_values_become_zero_and_the_other_table_can_be_asked_for(tmp_path: Path) -> None:
     table = arrays(N, D)["original_att"]
     table[1, 2] = -1
-    file = write(tmp_path / "x.h5", changed(original_att=table))
+    file = hdf5(tmp_path / "x.h5", with_maps(original_att=table))
     made = import_features(file, tmp_path / "1")
     assert made.dataset.semantics.attributes[1].tolist() == [5, 6, 0, 8]
     assert any("1 negative entries" in note for note in made.notes)
@@ -197,7 +178,7 @@ def test_unknown_values_become_zero_and_the_other_table_can_be_asked_for(tmp_pat
 
 
 def test_names_and_groups_of_a_known_dataset(tmp_path: Path) -> None:
-    file = write(tmp_path / "x.h5", changed(original_att=np.ones((3, 85)), att=None, w2v_att=None))
+    file = hdf5(tmp_path / "x.h5", with_maps(original_att=np.ones((3, 85)), att=None, w2v_att=None))
     plain = import_features(file, tmp_path / "1")
     assert plain.dataset.semantics.names[0] == "attribute 1" and "--like awa2" in plain.notes[-1]
     data = import_features(file, tmp_path / "2", Choices(like="awa2")).dataset
@@ -284,7 +265,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("what", FAULTS)
 def test_what_does_not_fit_is_refused_and_nothing_is_left(tmp_path: Path, what: str) -> None:
     change, sentence = FAULTS[what]
-    file = write(tmp_path / "daten ä.h5", changed(**change))
+    file = hdf5(tmp_path / "daten ä.h5", with_maps(**change))
     with pytest.raises(DataError, match=sentence) as caught:
         import_features(file, tmp_path / "out")
     assert "\n" not in str(caught.value)
@@ -293,7 +274,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(tmp_path: Path, what: 
 
 def test_base_decides_what_the_range_leaves_open_and_contradicts_nothing(tmp_path: Path) -> None:
     locs = {"trainval_loc": [1, 3, 4], "test_unseen_loc": [6]}
-    file = write(tmp_path / "x.h5", changed(**locs))
+    file = hdf5(tmp_path / "x.h5", with_maps(**locs))
     assert import_features(
         file, tmp_path / "0", Choices(base=0)
     ).dataset.split.trainval.tolist() == [1, 3, 4]
@@ -305,108 +286,10 @@ def test_base_decides_what_the_range_leaves_open_and_contradicts_nothing(tmp_pat
         import_features(file, tmp_path / "1", Choices(base=1))
 
 
-def test_an_import_is_replaced_only_when_asked_and_other_folders_never(tmp_path: Path) -> None:
-    file = write(tmp_path / "x.h5", changed())
-    import_features(file, tmp_path / "out")
-    with pytest.raises(
-        UserError, match=r"out holds an imported dataset already; --again replaces it"
-    ):
-        import_features(file, tmp_path / "out")
-    import_features(file, tmp_path / "out", Choices(again=True, dtype="bfloat16"))
-    assert (
-        json.loads((tmp_path / "out" / "maps" / "manifest.json").read_text())["dtype"] == "bfloat16"
-    )
-    (tmp_path / "mine").mkdir()
-    with pytest.raises(UserError, match=r"mine is there already and holds no imported dataset"):
-        import_features(file, tmp_path / "mine", Choices(again=True))
-
-
-def test_a_broken_conversion_leaves_the_old_dataset(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = write(tmp_path / "x.h5", changed())
-    before = import_features(file, tmp_path / "out").dataset
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    for error in (full, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)):
-        monkeypatch.setattr(importing, "_write_rest", error)
-        with pytest.raises((CannotWrite, KeyboardInterrupt)):
-            import_features(file, tmp_path / "out", Choices(again=True))
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x.h5"]
-    assert load_dataset(str(tmp_path / "out" / "card.yaml")).fingerprints() == before.fingerprints()
-
-
-def test_the_old_dataset_steps_back_if_the_new_one_cannot_take_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = write(tmp_path / "x.h5", changed())
-    (tmp_path / "link").symlink_to(tmp_path / "out")
-    import_features(file, tmp_path / "out")
-    rename = os.rename
-
-    def fail(source: Path, target: Path) -> None:
-        if str(source).endswith(".new"):
-            raise OSError(13, "Permission denied")
-        rename(source, target)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(files, "_exchanged", lambda one, other: False)
-        broken.setattr(files.os, "rename", fail)
-        with pytest.raises(
-            CannotWrite, match=r"Importing .*x\.h5 into .*out failed \(Permission denied\)"
-        ):
-            import_features(file, tmp_path / "out", Choices(again=True))
-    assert load_dataset(str(tmp_path / "out" / "card.yaml")).maps is not None
-    import_features(file, tmp_path / "link", Choices(again=True, name="out"))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "out", "x.h5"]
-
-
-STRANGERS = ["notes.txt", "maps/mine.npy", "mine/att_splits.mat", "card_words.npy"]
-
-
-@pytest.mark.parametrize("stranger", STRANGERS)
-def test_another_import_refuses_a_folder_in_which_anything_else_lies(
-    tmp_path: Path, stranger: str
-) -> None:
-    file, place = write(tmp_path / "x.h5", changed()), tmp_path / "out" / stranger
-    import_features(file, tmp_path / "out")
-    place.parent.mkdir(exist_ok=True)
-    place.write_text("mine")
-    with pytest.raises(
-        UserError,
-        match=rf"holds {Path(stranger).parts[0]}.*, which no import wrote.*move it elsewhere",
-    ):
-        import_features(file, tmp_path / "out", Choices(again=True))
-    assert (
-        place.read_text() == "mine"
-        and load_dataset(str(tmp_path / "out" / "card.yaml")).maps is not None
-    )
-
-
-def test_what_comes_into_the_folder_while_it_is_made_anew_is_not_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = write(tmp_path / "x.h5", changed())
-    import_features(file, tmp_path / "out")
-    rest = importing._write_rest
-
-    def meanwhile(*arguments: Any) -> None:
-        rest(*arguments)
-        (tmp_path / "out" / "thesis.txt").write_text("mine")
-
-    monkeypatch.setattr(importing, "_write_rest", meanwhile)
-    with pytest.raises(UserError, match=r"holds thesis\.txt"):
-        import_features(file, tmp_path / "out", Choices(again=True))
-    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "x.h5"]
-
-
 def test_a_model_is_told_what_there_is(tmp_path: Path) -> None:
-    maps = import_features(write(tmp_path / "x.h5", changed()), tmp_path / "maps").dataset
+    maps = import_features(hdf5(tmp_path / "x.h5", with_maps()), tmp_path / "maps").dataset
     pooled = import_features(
-        write(tmp_path / "y.h5", changed(feature_map=np.ones((N, D)))), tmp_path / "pooled"
+        hdf5(tmp_path / "y.h5", with_maps(feature_map=np.ones((N, D)))), tmp_path / "pooled"
     ).dataset
     assert choose_input(("map", "pooled"), FeatureConfig(), maps, "m") == "map"
     assert choose_input(("image", "map"), FeatureConfig(), maps, "m") == "map"
@@ -424,7 +307,7 @@ def test_a_model_is_told_what_there_is(tmp_path: Path) -> None:
 
 
 def test_a_fold_of_imported_maps_keeps_them(tmp_path: Path) -> None:
-    data = import_features(write(tmp_path / "x.h5", changed()), tmp_path / "out").dataset
+    data = import_features(hdf5(tmp_path / "x.h5", with_maps()), tmp_path / "out").dataset
     assert data.fold(0, image_share=0.5).maps is data.maps
 
 
@@ -452,7 +335,7 @@ EDITS: dict[str, tuple[Callable[[str], str], str]] = {
 
 @pytest.mark.parametrize("what", EDITS)
 def test_a_card_that_was_spoilt_is_refused_by_key(tmp_path: Path, what: str) -> None:
-    card = import_features(write(tmp_path / "x.h5", changed()), tmp_path / "out").card
+    card = import_features(hdf5(tmp_path / "x.h5", with_maps()), tmp_path / "out").card
     edit, sentence = EDITS[what]
     card.write_text(edit(card.read_text()))
     with pytest.raises(UserError, match=sentence):
@@ -461,17 +344,8 @@ def test_a_card_that_was_spoilt_is_refused_by_key(tmp_path: Path, what: str) -> 
 
 def test_a_damaged_array_of_a_card_is_named(tmp_path: Path) -> None:
     card = import_features(
-        write(tmp_path / "x.h5", changed(feature_map=np.ones((N, D)))), tmp_path / "out"
+        hdf5(tmp_path / "x.h5", with_maps(feature_map=np.ones((N, D)))), tmp_path / "out"
     ).card
     (card.parent / "pooled.npy").write_bytes(b"")
     with pytest.raises(DataError, match=r"pooled\.npy is no whole numpy file"):
         load_dataset(str(card))
-
-
-def test_a_dataset_that_stepped_aside_is_there_again_for_whoever_reads_it(tmp_path: Path) -> None:
-    card = import_features(write(tmp_path / "x.h5", changed()), tmp_path / "out").card
-    (tmp_path / "out").rename(tmp_path / ".out.0123abcd.old")
-    assert load_dataset(str(card)).name == "out" and sorted(p.name for p in tmp_path.iterdir()) == [
-        "out",
-        "x.h5",
-    ]

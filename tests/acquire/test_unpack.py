@@ -6,7 +6,6 @@ from __future__ import annotations
 import bz2
 import errno
 import gzip
-import io
 import lzma
 import os
 import shutil
@@ -16,10 +15,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_archives import everything, make_tar, make_zip, special, tree
 
 from zslkit.acquire import unpack as subject
 from zslkit.acquire.unpack import Unpacked, unpack
@@ -31,44 +32,6 @@ FILES = {
     "top/readme": b"not wanted",
 }
 HOLDS = ("classes.txt", "images/1")
-
-
-def make_zip(path: Path, files: Mapping[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def make_tar(
-    path: Path, files: Mapping[str, bytes], *more: tarfile.TarInfo, mode: str = "w:gz"
-) -> Path:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-        for info in more:
-            archive.addfile(info)
-    return path
-
-
-def special(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, link
-    return info
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
-
-
-def everything(folder: Path) -> set[str]:
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
 
 
 GOOD: list[Callable[[Path], Path]] = [
@@ -145,85 +108,76 @@ def test_links_inside_the_folder_stay(tmp_path: Path) -> None:
     assert tree(tmp_path / "t")["images/soft.jpg"] == tree(tmp_path / "t")["hard.jpg"] == b"photo a"
 
 
-HOSTILE: dict[str, tuple[list[tarfile.TarInfo], str]] = {
-    "up": ([special("top/birds/../../../evil", tarfile.REGTYPE)], "leads out"),
-    "backslash up": ([special("top\\..\\..\\evil", tarfile.REGTYPE)], "leads out"),
-    "absolute": ([special("/tmp/zslkit-evil", tarfile.REGTYPE)], "leads out"),
-    "drive": ([special("C:\\evil", tarfile.REGTYPE)], "leads out"),
-    "symlink up": ([special("top/birds/out", tarfile.SYMTYPE, "../outside")], "leads out"),
-    "symlink absolute": ([special("top/birds/out", tarfile.SYMTYPE, "/etc/hostname")], "leads out"),
-    "symlink nowhere": ([special("top/birds/out", tarfile.SYMTYPE, "nothing")], "link to nowhere"),
-    "symlink loop": ([special("top/birds/out", tarfile.SYMTYPE, "out")], "link to nowhere"),
+FILE, SOFT, HARD = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+HOSTILE: dict[str, tuple[Any, ...]] = {
+    "up": ("leads out", ("top/birds/../../../evil", FILE)),
+    "backslash up": ("leads out", ("top\\..\\..\\evil", FILE)),
+    "absolute": ("leads out", ("/tmp/zslkit-evil", FILE)),
+    "drive": ("leads out", ("C:\\evil", FILE)),
+    "symlink up": ("leads out", ("top/birds/out", SOFT, "../outside")),
+    "symlink absolute": ("leads out", ("top/birds/out", SOFT, "/etc/hostname")),
+    "symlink nowhere": ("link to nowhere", ("top/birds/out", SOFT, "nothing")),
+    "symlink loop": ("link to nowhere", ("top/birds/out", SOFT, "out")),
     "symlink to a part that is not taken": (
-        [special("top/birds/out", tarfile.SYMTYPE, "../readme")],
         "link to nowhere",
+        ("top/birds/out", SOFT, "../readme"),
     ),
     "symlinks that climb together": (
-        [
-            special("top/birds/here", tarfile.SYMTYPE, "."),
-            special("top/birds/out", tarfile.SYMTYPE, "here/../outside"),
-        ],
         "leads out",
+        ("top/birds/here", SOFT, "."),
+        ("top/birds/out", SOFT, "here/../outside"),
     ),
     "link below a link": (
-        [
-            special("top/birds/up", tarfile.SYMTYPE, ".."),
-            special("top/birds/up/evil", tarfile.SYMTYPE, "outside"),
-        ],
         "in the way",
+        ("top/birds/up", SOFT, ".."),
+        ("top/birds/up/evil", SOFT, "outside"),
     ),
     "folder below a link": (
-        [
-            special("top/birds/up", tarfile.SYMTYPE, ".."),
-            special("top/birds/up/new/evil", tarfile.SYMTYPE, "x"),
-        ],
         "in the way",
+        ("top/birds/up", SOFT, ".."),
+        ("top/birds/up/new/evil", SOFT, "x"),
     ),
-    "file below a link": (
-        [
-            special("top/birds/up", tarfile.SYMTYPE, ".."),
-            special("top/birds/up/evil", tarfile.REGTYPE),
-        ],
-        "in the way",
-    ),
-    "hardlink up": ([special("top/birds/out", tarfile.LNKTYPE, "../outside")], "leads out"),
-    "hardlink absolute": (
-        [special("top/birds/out", tarfile.LNKTYPE, "/etc/hostname")],
-        "leads out",
-    ),
-    "hardlink to what is not in it": (
-        [special("top/birds/out", tarfile.LNKTYPE, "outside")],
-        "leads out",
-    ),
+    "file below a link": ("in the way", ("top/birds/up", SOFT, ".."), ("top/birds/up/evil", FILE)),
+    "hardlink up": ("leads out", ("top/birds/out", HARD, "../outside")),
+    "hardlink absolute": ("leads out", ("top/birds/out", HARD, "/etc/hostname")),
+    "hardlink to what is not in it": ("leads out", ("top/birds/out", HARD, "outside")),
     "hardlink to a symlink": (
-        [
-            special("top/birds/soft", tarfile.SYMTYPE, "../outside"),
-            special("top/birds/out", tarfile.LNKTYPE, "top/birds/soft"),
-        ],
         "leads out",
+        ("top/birds/soft", SOFT, "../outside"),
+        ("top/birds/out", HARD, "top/birds/soft"),
     ),
-    "pipe": ([special("top/birds/pipe", tarfile.FIFOTYPE)], "device"),
-    "character device": ([special("top/birds/null", tarfile.CHRTYPE)], "device"),
-    "block device": ([special("top/birds/disk", tarfile.BLKTYPE)], "device"),
-    "file and folder": (
-        [special("top/birds/classes.txt/x", tarfile.REGTYPE)],
-        "a file and a folder",
-    ),
+    "pipe": ("device", ("top/birds/pipe", tarfile.FIFOTYPE)),
+    "character device": ("device", ("top/birds/null", tarfile.CHRTYPE)),
+    "block device": ("device", ("top/birds/disk", tarfile.BLKTYPE)),
+    "file and folder": ("a file and a folder", ("top/birds/classes.txt/x", FILE)),
 }
+"""Words of the refusal, then name, kind and link of each member."""
 
 
-@pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_tar_leaves_nothing_behind(tmp_path: Path, case: str) -> None:
-    members, words = HOSTILE[case]
+@pytest.fixture
+def refuses(tmp_path: Path) -> Callable[[Path, str], None]:
+    """refuses(archive, words): unpacking fails with the words and leaves every file as it was."""
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "outside").write_bytes(b"precious")
     (tmp_path / "outside").write_bytes(b"precious")
-    archive = make_tar(tmp_path / "a.tgz", FILES, *members)
-    before = everything(tmp_path)
-    with pytest.raises(DataError, match=rf"a\.tgz is not to be trusted.*{words}"):
-        unpack(archive, tmp_path / "root" / "birds", HOLDS)
-    assert everything(tmp_path) == before
-    assert not Path("/tmp/zslkit-evil").exists()
+
+    def check(archive: Path, words: str) -> None:
+        before = everything(tmp_path)
+        with pytest.raises(DataError, match=words):
+            unpack(archive, tmp_path / "root" / "birds", HOLDS)
+        assert everything(tmp_path) == before
+        assert not Path("/tmp/zslkit-evil").exists()
+
+    return check
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_tar_leaves_nothing_behind(
+    tmp_path: Path, refuses: Callable[[Path, str], None], case: str
+) -> None:
+    words, *members = HOSTILE[case]
+    archive = make_tar(tmp_path / "a.tgz", FILES, *(special(*member) for member in members))
+    refuses(archive, rf"a\.tgz is not to be trusted.*{words}")
 
 
 def test_an_absolute_link_is_refused_even_into_the_scratch_folder(tmp_path: Path) -> None:
@@ -247,19 +201,19 @@ def test_an_absolute_link_is_refused_even_into_the_scratch_folder(tmp_path: Path
     ],
 )
 def test_a_hostile_zip_leaves_nothing_behind(
-    tmp_path: Path, name: str, mode: int, content: bytes, words: str
+    tmp_path: Path,
+    refuses: Callable[[Path, str], None],
+    name: str,
+    mode: int,
+    content: bytes,
+    words: str,
 ) -> None:
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "outside").write_bytes(b"precious")
     archive = make_zip(tmp_path / "a.zip", FILES)
     with zipfile.ZipFile(archive, "a") as file:
         info = zipfile.ZipInfo(name)
         info.create_system, info.external_attr = 3, (mode | 0o644) << 16
         file.writestr(info, content)
-    before = everything(tmp_path)
-    with pytest.raises(DataError, match=words):
-        unpack(archive, tmp_path / "root" / "birds", HOLDS)
-    assert everything(tmp_path) == before
+    refuses(archive, words)
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])

@@ -33,7 +33,7 @@ def loaded(name: str) -> ModuleType:
     return module
 
 
-scaling, stages = loaded("scaling"), loaded("scaling_stages")
+_, scaling, stages = map(loaded, ("made_up_runs", "scaling", "scaling_stages"))
 
 TINY = {
     "extraction": {"images": 2, "regions": 4},

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from installs import install
 
 from zslkit.cli.app import main
 from zslkit.registry import rescan
@@ -21,10 +20,7 @@ NAMES = ("earlier-gradient", "earlier-closed")
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     packages = [shutil.copytree(HERE / name, tmp_path / name) for name in NAMES]
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps"]
-    more = ["--no-build-isolation", "--disable-pip-version-check", "--target"]
-    command = [*pip, *more, str(tmp_path / "site"), *map(str, packages)]
-    subprocess.run(command, check=True, capture_output=True)
+    install(tmp_path / "site", *packages)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     rescan()
     yield

@@ -11,16 +11,15 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from calls import Go, caller
 from run_folders import make_run, random_scores
 
 from zslkit.acquire.cache import contents, remove
-from zslkit.cli import app
 from zslkit.errors import UserError
 from zslkit.runs.exchange import SHARED_MANIFEST, export_runs, runs_in
 from zslkit.runs.folders import load_run
 from zslkit.utils.files import cache_root
 
-Go = Callable[..., tuple[int, str, str]]
 MODELS = {"alpha": 1.5, "beta": 0.5}
 
 
@@ -33,13 +32,7 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
         folder = make_run(Path("mine"), model, random_scores(skill, 3))
         (folder / "model.safetensors").write_bytes(b"weights")
         (folder / "notes.txt").write_text("mine alone")
-
-    def call(*words: object) -> tuple[int, str, str]:
-        code = app.main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+    return caller(capsys)
 
 
 def of(model: str) -> Path:

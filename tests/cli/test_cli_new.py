@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from installs import OFFLINE, install
 
 import zslkit
 from zslkit.cli.app import main
@@ -21,17 +22,6 @@ from zslkit.scaffold import Kind, Names
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 KINDS: tuple[str, ...] = get_args(Kind)
-PIP = [
-    sys.executable,
-    "-m",
-    "pip",
-    "install",
-    "-q",
-    "--no-index",
-    "--no-deps",
-    "--no-build-isolation",
-    "--disable-pip-version-check",
-]
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             == 0
         )
     assert main(["new", "dataset", "my-shapes", "--out", str(home / "my-shapes")]) == 0
-    packages = [str(p) for p in sorted(home.iterdir())]
-    done = subprocess.run(
-        [*PIP, "--target", str(home / "site"), *packages],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    install(home / "site", *sorted(home.iterdir()))
     return home
 
 
@@ -199,8 +182,8 @@ def test_the_next_steps_work_where_they_are_told_although_folder_and_package_sha
     ]
     (next((tmp_path / "venv").glob("lib/*/site-packages")) / "seen.pth").write_text("\n".join(seen))
     assert main(["new", "dataset", "shapes", "--out", str(tmp_path / "shapes")]) == 0
-    install = [sys.executable, "-m", "pip", "--python", str(python), *PIP[3:], "-e", "shapes"]
-    for command in (install, [str(python), "-m", "shapes.sample", "data"]):
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", *OFFLINE]
+    for command in ([*pip, "-e", "shapes"], [str(python), "-m", "shapes.sample", "data"]):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     assert any((tmp_path / "data").rglob("*.png"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from installs import install
 
 from zslkit.cli.app import main
 from zslkit.cli.check import check_all
@@ -167,24 +168,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {"shared": "rival:Mine"},
         ),
     ]
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-index",
-        "--no-deps",
-        "--no-build-isolation",
-        "--disable-pip-version-check",
-    ]
-    done = subprocess.run(
-        [*pip, "--target", str(place), *map(str, packages)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    install(place, *packages)
     return place
 
 

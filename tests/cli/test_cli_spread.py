@@ -317,11 +317,8 @@ def test_what_searches_nothing_has_nothing_to_spread() -> None:
 def test_failed_runs_are_named_at_the_end_in_the_order_of_the_jobs(
     rounds: Callable[..., list[list[int]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rounds(
-        lambda orders: iter(
-            [WorkerReply(1, sentence="no data", exit_code=2), WorkerReply(0, sentence="no weights")]
-        )
-    )
+    refused = WorkerReply(1, sentence="no data", exit_code=2)
+    rounds(lambda orders: iter([refused, WorkerReply(0, sentence="no weights")]))
     jobs = [QueuedRun(name, 0, arguments(tmp_path)) for name in "ab"]
     stream = io.StringIO()
     results, failures = run_all(jobs, State(), PlainReporter(stream), TWO)
@@ -343,18 +340,11 @@ def test_one_mistake_of_all_runs_is_raised_as_it_is(
 
 
 def test_a_full_disk_ends_all_runs(rounds: Callable[..., list[list[int]]], tmp_path: Path) -> None:
-    given = rounds(
-        lambda orders: iter(
-            [
-                WorkerReply(0, sentence="The disk is full", disk_full=True),
-                WorkerReply(1, sentence="never asked"),
-            ]
-        )
-    )
+    full = WorkerReply(0, sentence="The disk is full", disk_full=True)
+    given = rounds(lambda orders: iter([full, WorkerReply(1, sentence="never asked")]))
+    jobs = [QueuedRun("a", seed, arguments(tmp_path)) for seed in range(2)]
     with pytest.raises(Exception, match="The disk is full"):
-        run_all(
-            [QueuedRun("a", seed, arguments(tmp_path)) for seed in range(2)], State(), Silent(), TWO
-        )
+        run_all(jobs, State(), Silent(), TWO)
     assert len(given) == 1
 
 

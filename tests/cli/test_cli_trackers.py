@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from installs import install
 from test_cli_completion import complete
 from test_cli_plugins import GOOD, source
 
@@ -79,21 +79,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source(tree, "zslkit-watcher", "watcher", "0.7", FILES, {"told": "watcher.good:Told"})
     with (tree / "pyproject.toml").open("a") as project:
         project.write(ENTRIES)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-index",
-        "--no-deps",
-        "--no-build-isolation",
-        "--disable-pip-version-check",
-    ]
-    done = subprocess.run(
-        [*pip, "--target", str(place), str(tree)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    install(place, tree)
     return place
 
 

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from calls import Go, caller
 from run_folders import make_run, random_scores
 
 import zslkit
-from zslkit.cli import app
 from zslkit.errors import DataError
 from zslkit.runs.folders import RECORD
 
-Go = Callable[..., tuple[int, str, str]]
 FORGED = 99.25
 """No other figure is printed like it, at any precision."""
 
@@ -59,13 +58,7 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     calibrated = {"calibration": "validation", "gamma": 0.25}
     make_run(Path("runs"), "alpha", random_scores(1.5, 3), protocol=calibrated)
     make_run(Path("runs"), "beta", random_scores(0.5, 3))
-
-    def call(*words: object) -> tuple[int, str, str]:
-        code = app.main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+    return caller(capsys)
 
 
 def of(model: str) -> Path:

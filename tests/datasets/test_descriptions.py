@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from photo_list import write_photo_list
 
 from zslkit.acquire.cache import contents
 from zslkit.cli import app
@@ -62,15 +62,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ZSLKIT_CACHE", str(tmp_path / "cache"))
     library = SimpleNamespace(SentenceTransformer=Tiny, __version__="9")
     monkeypatch.setitem(sys.modules, "sentence_transformers", library)
-    rng = np.random.default_rng(0)
-    lines = ["path,label,split"]
-    for label, parts in {"ant": "vvss", "bee": "vvvs", "cicada": "uuuu"}.items():
-        for i, part in enumerate(parts):
-            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(f"{label}-{i}.png")
-            part = {"v": "trainval", "s": "test_seen", "u": "test_unseen"}[part]
-            lines.append(f"{label}-{i}.png,{label},{part}")
-    Path("list.csv").write_text("\n".join(lines))
+    write_photo_list({"ant": "vvss", "bee": "vvvs", "cicada": "uuuu"})
     Path("t.csv").write_text(TABLE)
     Path("d.csv").write_text(TEXTS)
     return tmp_path

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from installs import install
 from PIL import Image
 
 from zslkit.datasets.card_keys import FolderCard
@@ -124,20 +125,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> str:
     (bad / "rotten.py").write_text(ROTTEN)
     (bad / "mouldy.py").write_text(MOULDY)
     (bad / "pyproject.toml").write_text(BROKEN)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-index",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(place),
-    ]
-    done = subprocess.run([*pip, str(good), str(bad)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    install(place, good, bad)
     return str(place)
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from installs import install
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -41,19 +42,7 @@ def test_the_plugin_of_the_readme_trains_on_digits(tmp_path: Path) -> None:
     (package / "mine.py").write_text(source, encoding="utf-8")
     (package / "pyproject.toml").write_text(block("plugin project"), encoding="utf-8")
     site = tmp_path / "site"
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(site),
-        str(package),
-    ]
-    subprocess.run(pip, check=True, capture_output=True, text=True)
+    install(site, package)
     run = [
         sys.executable,
         "-m",

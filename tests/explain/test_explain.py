@@ -9,54 +9,29 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from calls import Go, caller
+from known_maps import PEAKS, A, H, Toy, W, maps_at
 from PIL import Image
 from torch import Tensor
 
-from zslkit.cli import app
 from zslkit.errors import UserError
 from zslkit.evaluation.metrics import seen_unseen_margin
 from zslkit.explain.explanation import Localisation, cropped, explain, localisation
 from zslkit.explain.heatmaps import upsampled
 from zslkit.features.backbones import Transform
-from zslkit.model import AttentionMaps, Model, ModelConfig, Task, Trainer, TrainingView
+from zslkit.model import AttentionMaps
 from zslkit.runs import api
 from zslkit.runs.load import LoadedRun, load_with_dataset
 from zslkit.training.fit import score
 
-A, H, W = 54, 3, 7
-"""Of digits under its own backbone; 18 attributes a place."""
-PEAKS = (0, 3, 6)
-"""A column of the map in each place's third."""
 CASES = 7814
 """Attributes that the true classes of the 850 test images have, counted from the table of
 classes."""
-
-
-class Toy(Model):
-    """Looks where it was told, whatever the image, and finds what it was told."""
-
-    def __init__(self, task: Task, parts: dict[str, AttentionMaps], s: Tensor) -> None:
-        super().__init__(ModelConfig(), task)
-        self.parts, self.s = parts, s
-
-    def fit(self, view: TrainingView, trainer: Trainer) -> None:
-        raise NotImplementedError
-
-    def scores(self, x: Tensor) -> Tensor:
-        return (self.s @ self.attributes.T).expand(len(x), -1)
-
-    def attention(self, x: Tensor) -> dict[str, AttentionMaps]:
-        def each(value: Tensor | None) -> Tensor | None:
-            return None if value is None else value.expand(len(x), *value.shape)
-
-        return {
-            k: AttentionMaps(p.maps.expand(len(x), -1, -1, -1), each(p.scores), each(p.channels))
-            for k, p in self.parts.items()
-        }
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +67,6 @@ def toy(dedn: LoadedRun) -> Callable[..., LoadedRun]:
         )
 
     return make
-
-
-def maps_at(columns: tuple[int, int, int]) -> Tensor:
-    """Maps (A, H, W) that look at one column of cells for each place."""
-    maps = torch.zeros(A, H, W)
-    for place, column in enumerate(columns):
-        maps[place * 18 : place * 18 + 18, 1, column] = 1
-    return maps
 
 
 def some(trained: LoadedRun, count: int = 2) -> Tensor:
@@ -254,6 +221,19 @@ def test_a_map_is_stretched_over_the_photo_between_the_centres_of_its_cells() ->
 
 
 @pytest.fixture
+def go(capsys: pytest.CaptureFixture[str]) -> Go:
+    return caller(capsys)
+
+
+def as_json(go: Go, *arguments: object) -> dict[str, Any]:
+    """What `zslkit explain` prints as JSON."""
+    code, out, _ = go("explain", *arguments, "--json")
+    assert code == 0
+    told: dict[str, Any] = json.loads(out)
+    return told
+
+
+@pytest.fixture
 def photo(dedn: LoadedRun, tmp_path: Path) -> Path:
     assert dedn.dataset.images is not None
     dedn.dataset.images.open(1234).save(tmp_path / "photo.png")
@@ -262,25 +242,12 @@ def photo(dedn: LoadedRun, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_command_draws_and_prints(
-    folders: dict[str, Path], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    go: Go, folders: dict[str, Path], photo: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "o.png"
-    assert (
-        app.main(
-            [
-                "explain",
-                str(folders["dedn"]),
-                str(photo),
-                "--top-attributes",
-                "3",
-                "--out",
-                str(out),
-                "--localise",
-            ]
-        )
-        == 0
-    )
-    text = capsys.readouterr().out
+    arguments = ("explain", folders["dedn"], photo, "--out", out, "--top-attributes")
+    code, text, _ = go(*arguments, 3, "--localise")
+    assert code == 0
     for words in (
         "photo.png",
         "predicted class",
@@ -294,20 +261,7 @@ def test_the_command_draws_and_prints(
     with Image.open(out) as picture:
         assert picture.format == "PNG"
         wide = picture.size
-    assert (
-        app.main(
-            [
-                "explain",
-                str(folders["dedn"]),
-                str(photo),
-                "--top-attributes",
-                "1",
-                "--out",
-                str(out),
-            ]
-        )
-        == 0
-    )
+    assert go(*arguments, 1)[0] == 0
     with Image.open(out) as picture:
         assert picture.size[0] < wide[0] and picture.size[1] == wide[1]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o.png", "photo.png"]
@@ -317,30 +271,17 @@ def test_the_command_draws_and_prints(
     ("model", "parts", "channels"), [("dedn", ["cExp", "fExp"], True), ("dazle", ["region"], False)]
 )
 def test_json_is_one_object(
+    go: Go,
     folders: dict[str, Path],
     photo: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     model: str,
     parts: list[str],
     channels: bool,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert (
-        app.main(
-            [
-                "explain",
-                str(folders[model]),
-                str(photo),
-                "--attributes",
-                "tens two, units one",
-                "--json",
-            ]
-        )
-        == 0
-    )
-    told = json.loads(capsys.readouterr().out)
+    told = as_json(go, folders[model], photo, "--attributes", "tens two, units one")
     assert (told["model"], told["dataset"], told["picture"], told["localisation"]) == (
         model,
         "digits",
@@ -362,58 +303,39 @@ def test_json_is_one_object(
 
 
 def test_without_an_image_some_test_images_are_explained(
-    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    go: Go, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    assert (
-        app.main(
-            [
-                "explain",
-                str(folders["dazle"]),
-                "--out",
-                str(tmp_path / "o.png"),
-                "--top-attributes",
-                "1",
-                "--json",
-            ]
-        )
-        == 0
-    )
-    assert len(json.loads(capsys.readouterr().out)["images"]) == 4
+    told = as_json(go, folders["dazle"], "--out", tmp_path / "o.png", "--top-attributes", 1)
+    assert len(told["images"]) == 4
 
 
 def test_localise_alone_draws_nothing(
-    folders: dict[str, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    go: Go, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = folders["dazle"].resolve()
     monkeypatch.chdir(tmp_path)
-    assert app.main(["explain", str(folder), "--localise", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = as_json(go, folder, "--localise")
     assert (told["images"], told["picture"]) == ([], None) and not list(tmp_path.iterdir())
     found = told["localisation"]["region"]
     assert found["cases"] == CASES and 0.3 < found["chance"] < 0.36 and 0 <= found["right"] <= 1
 
 
 def test_localise_draws_the_picture_that_out_asks_for(
-    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    go: Go, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "o.png"
-    command = ["explain", str(folders["dazle"]), "--localise", "--out", str(out), "--json"]
-    assert app.main(command) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = as_json(go, folders["dazle"], "--localise", "--out", out)
     assert out.is_file() and told["picture"] == str(out)
     assert len(told["images"]) == 4 and told["localisation"]["region"]["cases"] == CASES
 
 
 @pytest.mark.parametrize("command", ["explain", "predict"])
 def test_two_runs_where_one_belongs_are_named(
-    folders: dict[str, Path], capsys: pytest.CaptureFixture[str], command: str
+    go: Go, folders: dict[str, Path], command: str
 ) -> None:
     first, second = folders["dazle"], folders["eszsl"]
-    assert app.main([command, str(first), str(second)]) == 2
-    assert f"takes one run, and {first} and {second} are two" in capsys.readouterr().err
+    code, _, err = go(command, first, second)
+    assert code == 2 and f"takes one run, and {first} and {second} are two" in err
 
 
 @pytest.mark.parametrize(
@@ -435,17 +357,17 @@ def test_two_runs_where_one_belongs_are_named(
     ],
 )
 def test_mistakes_are_told_in_one_sentence(
+    go: Go,
     folders: dict[str, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     model: str,
     arguments: list[str],
     words: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert app.main(["explain", str(folders.get(model, tmp_path / model)), *arguments]) == 2
-    out, err = capsys.readouterr()
+    code, out, err = go("explain", folders.get(model, tmp_path / model), *arguments)
+    assert code == 2
     (told,) = (
         line for line in err.splitlines() if line.startswith("zslkit: ")
     )  # progress may stand before it
@@ -454,24 +376,13 @@ def test_mistakes_are_told_in_one_sentence(
 
 
 def test_too_many_images_for_one_picture_are_refused(
-    folders: dict[str, Path], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    go: Go, folders: dict[str, Path], photo: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "o.png"
-    assert (
-        app.main(
-            [
-                "explain",
-                str(folders["dedn"]),
-                *([str(photo)] * 100),
-                "--top-attributes",
-                "1",
-                "--out",
-                str(out),
-            ]
-        )
-        == 2
-    )
-    assert "take fewer images or attributes at once" in capsys.readouterr().err and not out.exists()
+    photos = [photo] * 100
+    code, _, err = go("explain", folders["dedn"], *photos, "--top-attributes", 1, "--out", out)
+    assert code == 2
+    assert "take fewer images or attributes at once" in err and not out.exists()
 
 
 def test_help_imports_neither_torch_nor_matplotlib() -> None:

@@ -128,17 +128,21 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+def refusal(folder: Path) -> str:
+    """The error of opening the store, which names its folder."""
+    with pytest.raises(DataError) as caught:
+        FeatureStore(folder)
+    assert str(folder) in str(caught.value)
+    return str(caught.value)
+
+
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 def test_a_damaged_store_is_named_and_says_what_to_do(
     tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
-    folder = write(tmp_path / "digits-0123", MAPS, "float16")
-    damage(folder)
-    with pytest.raises(DataError) as caught:
-        FeatureStore(folder)
-    assert str(folder) in str(caught.value)
-    assert "is damaged" in str(caught.value)
-    assert "remove that folder and run again" in str(caught.value)
+    damage(folder := write(tmp_path / "digits-0123", MAPS, "float16"))
+    told = refusal(folder)
+    assert "is damaged" in told and "remove that folder and run again" in told
 
 
 OTHERS: dict[str, Callable[[Path], object]] = {
@@ -155,14 +159,9 @@ OTHERS: dict[str, Callable[[Path], object]] = {
 def test_a_store_that_holds_something_else_is_named_and_says_what_to_do(
     tmp_path: Path, change: Callable[[Path], object]
 ) -> None:
-    folder = write(tmp_path / "digits-0123", MAPS, "float16")
-    change(folder)
-    with pytest.raises(DataError) as caught:
-        FeatureStore(folder)
-    assert str(folder) in str(caught.value)
-    assert "does not hold what its manifest says; remove that folder and run again" in str(
-        caught.value
-    )
+    change(folder := write(tmp_path / "digits-0123", MAPS, "float16"))
+    words = "does not hold what its manifest says; remove that folder and run again"
+    assert words in refusal(folder)
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "3", '{"schema": 1, "shape": 3}'])

@@ -132,10 +132,9 @@ def test_whiskers_lie_on_the_scale_in_their_order_and_a_row_without_scores_has_n
         if line.row.model == "gamma":
             assert line.whisker is None
         else:
-            assert (
-                line.whisker is not None
-                and 0 <= line.whisker.low <= line.whisker.mean <= line.whisker.high <= 100
-            )
+            assert line.whisker is not None
+            low, mean, high = line.whisker
+            assert 0 <= low <= mean <= high <= 100
 
 
 def test_a_pair_reads_the_same_from_both_sides_and_as_the_comparison_says(

@@ -4,7 +4,6 @@ reason."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,17 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from calls import Go, caller
+from photo_list import write_photo_list
 from torch import Tensor, nn
 
-from zslkit.cli import app
 from zslkit.errors import UserError
 from zslkit.model import Model, ModelConfig, Task, Trainer, TrainingView
 from zslkit.runs.new_classes import add_classes
 
 TABLE = "class,red,legs\nant,0,1\nbee,0.2,1\ncicada,1,0.5\n"
 MOTH = "class,legs,red\nmoth,0.25,1\n"
-Go = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -30,15 +28,7 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     """go(words...) in a folder with photos and the cards q.yaml (three classes), m.yaml (with
     moth)."""
     monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    lines = ["path,label,split"]
-    for label, parts in {"ant": "vvvs", "bee": "vsvv", "cicada": "uuuu"}.items():
-        for i, part in enumerate(parts):
-            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(f"{label}-{i}.png")
-            part = {"v": "trainval", "s": "test_seen", "u": "test_unseen"}[part]
-            lines.append(f"{label}-{i}.png,{label},{part}")
-    Path("list.csv").write_text("\n".join(lines))
+    write_photo_list({"ant": "vvvs", "bee": "vsvv", "cicada": "uuuu"})
     Path("q.csv").write_text(TABLE)
     Path("m.csv").write_text(TABLE + "moth,1,0.25\n")
     for name in "qm":
@@ -47,13 +37,7 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
             "features: {backbone: mobilenetv3_small_050, weights: random, size: 32}\n"
         )
     Path("new.csv").write_text(MOTH)
-
-    def call(*words: object) -> tuple[int, str, str]:
-        code = app.main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+    return caller(capsys)
 
 
 def trained(go: Go, card: str, *more: str) -> Path:

@@ -169,21 +169,6 @@ def test_a_folder_that_had_stepped_aside_comes_back(tmp_path: Path, left: list[s
     ]
 
 
-@pytest.mark.parametrize(
-    "names",
-    [(".page.0123abcd.new", ".page.0123abcd.old"), ("page.x_1y2z3a.partial", "page.x_1y2z3a.old")],
-)
-def test_so_does_one_that_an_earlier_version_left(tmp_path: Path, names: tuple[str, str]) -> None:
-    for name in names:
-        (tmp_path / name).mkdir()
-    (tmp_path / names[0] / "new").touch()
-    recover(tmp_path / "page")
-    assert [p.relative_to(tmp_path).as_posix() for p in sorted(tmp_path.rglob("*"))] == [
-        "page",
-        "page/new",
-    ]
-
-
 def test_only_what_is_marked_and_left_over_is_cleared(tmp_path: Path) -> None:
     own, elsewhere = files._host(), "ffffff" if files._host() != "ffffff" else "eeeeee"
     stay = [

@@ -89,8 +89,8 @@ def _lock(path: Path) -> Path:
     name = path.name
     if (begun := BEGUN.fullmatch(name)) is not None:
         name = begun["name"]
-    elif path.suffix in (".new", ".partial"):
-        name = re.sub(r"(\.removed-.*)?\.partial$|(\.\d+)?\.new$", "", name)
+    elif path.suffix == ".partial":
+        name = re.sub(r"(\.removed-.*)?\.partial$", "", name)
     return path.with_name(f"{name}.lock")
 
 

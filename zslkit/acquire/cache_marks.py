@@ -67,11 +67,10 @@ def kind_of(home: str, path: Path) -> Kind:
         if home in _PROOFS:
             kind, proof = _PROOFS[home]
             begun = BEGUN.fullmatch(path.name)
-            name = begun["name"] if begun and begun["end"] == "new" else ""
-            if re.fullmatch(r".+\.\d+\.new", path.name):  # name given by earlier versions
-                name = name or path.name.rsplit(".", 2)[0]
-            named = path.is_file() and _is_name(home, name or path.name)
-            if name:
+            half_made = begun is not None and begun["end"] == "new"
+            name = begun["name"] if begun and half_made else path.name
+            named = path.is_file() and _is_name(home, name)
+            if half_made:
                 return "leftover" if named else "foreign"
             if (named or home == SHARED) and proof(path):
                 return kind

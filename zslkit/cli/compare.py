@@ -86,7 +86,6 @@ CHOICES = ("settings", "config", "preset", "overrides", "table")
     "--format",
     "form",
     values=FORMATS,
-    former={"terminal": "table"},
     help="How to print the table; default: table.",
 )
 @flag("--markdown", "Short for --format markdown.")

@@ -25,7 +25,6 @@ SHOWN = 10
 
 @verb(
     example="zslkit diff runs/digits/eszsl/seed1-*/ runs/digits/eszsl/seed2-*/",
-    formerly={"--sheet": "--out"},
 )
 @run_argument("first", "RUN_A")
 @run_argument("second", "RUN_B")

@@ -132,10 +132,6 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(beside, dpi=DPI, format="png")
 
 
-def _caption(block: HeatmapBlock) -> str:
-    return f"{_wrapped(block.name)}\n{_wrapped(f'predicted: {block.explanation.predicted}')}"
-
-
 def _title(view: PartView, column: int, name: str) -> str:
     lines = [_wrapped(name)]
     if view.contributions is not None:

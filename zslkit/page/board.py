@@ -50,25 +50,17 @@ class TableFigure:
 
 
 @dataclass(frozen=True)
-class Whisker:
-    """Interval of H as positions 0..100 on the block's scale."""
-
-    low: float
-    mean: float
-    high: float
-
-
-@dataclass(frozen=True)
 class TableLine:
     """One row of our runs; key: its anchor on the page, badges: those that not all rows of the
-    block share."""
+    block share, whisker: low end, mean and high end of H's interval, 0..100 on the block's scale.
+    """
 
     key: str
     row: Row
     badges: tuple[Badge, ...]
     all_badges: tuple[Badge, ...]
     cells: tuple[TableFigure, ...]
-    whisker: Whisker | None
+    whisker: tuple[float, ...] | None
 
     @property
     def protocol(self) -> str:
@@ -175,9 +167,7 @@ def _sorted_by(value: float | None) -> str:
     return "" if value is None else repr(float(value))
 
 
-def _whisker(row: Row, axis: Scale | None) -> Whisker | None:
-    bounds = row.intervals.get("H")
-    if axis is None or bounds is None:
+def _whisker(row: Row, axis: Scale | None) -> tuple[float, ...] | None:
+    if axis is None or (bounds := row.intervals.get("H")) is None:
         return None
-    low, high = bounds
-    return Whisker(*(round(axis.at(value), 2) for value in (low, row.metrics["H"].mean, high)))
+    return tuple(round(axis.at(h), 2) for h in (bounds[0], row.metrics["H"].mean, bounds[1]))

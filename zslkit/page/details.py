@@ -12,6 +12,7 @@ from zslkit.errors import DataError
 from zslkit.page.board import TableLine
 from zslkit.record import PICKED, GitState, RunRecord
 from zslkit.report.comparison import METRICS, Stat
+from zslkit.report.tables import spread
 from zslkit.runs.folders import Run
 from zslkit.runs.source import combined
 from zslkit.runs.tags import read_tags
@@ -60,17 +61,16 @@ def _picked(line: TableLine, records: Sequence[RunRecord]) -> Iterator[tuple[str
     for name in METRICS[:4]:
         if name in line.row.optimistic:
             about = f"{name}, epoch picked on test{at if name != 'T1' else ''}"
-            yield about, _spread(line.row.optimistic[name])
+            yield about, spread(line.row.optimistic[name], name)
     gamma = [(record.optimistic or {}).get("H_gamma_on_test") for record in records]
     known = [value for value in gamma if value is not None]
     if len(known) == len(records):
-        yield "H, gamma picked on test", _spread(Stat.of(known))
+        yield "H, gamma picked on test", spread(Stat.of(known), "H")
 
 
 def _seed(run: Run) -> SeedLine:
     record = run.record
-    shown = [f"{getattr(record.metrics, name):.1f}" for name in METRICS[:-1]]
-    figures = (*shown, f"{record.metrics.AUSUC:.3f}")
+    figures = tuple(spread(Stat.of([getattr(record.metrics, n)]), n) for n in METRICS)
     try:
         tags = read_tags(run.folder)
     except DataError:  # reported by gather()
@@ -153,7 +153,3 @@ def _each(texts: Iterable[str]) -> str:
 
 def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _spread(stat: Stat) -> str:
-    return f"{stat.mean:.1f}" + ("" if stat.std is None else f" ± {stat.std:.1f}")

@@ -27,7 +27,6 @@ FOLDER = "images"
 SIDE = 200
 """Pixels of the longer side."""
 ATTRIBUTES = 3
-OPACITY = 0.55
 
 
 @dataclass(frozen=True)
@@ -254,7 +253,7 @@ def _over(photo: NDArray[np.uint8], values: NDArray[np.float32]) -> Image:
     """A map over the photo, from its minimum (dark) to its maximum (bright)."""
     from matplotlib import colormaps
 
-    from zslkit.explain.heatmaps import upsampled
+    from zslkit.explain.heatmaps import OPACITY, upsampled
 
     colours: Any = colormaps["inferno"](upsampled(values, *photo.shape[:2]))[..., :3]
     return _image(((1 - OPACITY) * photo + OPACITY * 255 * colours).round().astype(np.uint8))

@@ -6,9 +6,7 @@ import logging
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +16,7 @@ from filelock import FileLock, Timeout
 from zslkit.errors import DataError, UserError
 from zslkit.runs.folders import RECORD, Run, half_written, load_run, lock_of, run_places
 from zslkit.runs.tags import read_tags
-from zslkit.utils.files import DAY, NotPermitted, clear, why
+from zslkit.utils.files import NotPermitted, clear, why
 
 _logger = logging.getLogger(__name__)
 
@@ -72,11 +70,6 @@ def clear_left(out: Path) -> list[Path]:
     for folder in [*out.glob("*"), *out.glob("*/*"), *out.glob("*/*/seed*")]:
         if folder.is_dir() and not folder.is_symlink():
             gone += clear(folder)
-    for jobs in out.glob(f".jobs-{'[0-9a-f]' * 12}"):  # the name in earlier versions
-        with suppress(OSError):
-            if time.time() - (jobs / "alive").stat().st_mtime > DAY:
-                shutil.rmtree(jobs)
-                gone.append(jobs)
     return gone
 
 

@@ -81,6 +81,15 @@ class ValidationContext:
         held_out = sum(int(np.count_nonzero(~fold.data.seen)) for fold in self.folds)
         return self.plan.protocol.calibration == "validation" and held_out > 1
 
+    def trained(
+        self, fold: Fold, config: ModelConfig, name: str, **how: Any
+    ) -> tuple[Model, float]:
+        """A new model, trained on the fold, and the seconds; `how`: more arguments of `fit`."""
+        data, inputs, kind = fold.data, fold.inputs, self.plan.model_class
+        model = make_model(kind, config, data, inputs, self.seed, self.device)
+        how |= {"seed": self.seed, "device": self.device, "reporter": self.reporter}
+        return model, fit(model, data, inputs, log=self.log, name=name, **how)
+
 
 @dataclass(frozen=True)
 class TrainedFold:
@@ -294,23 +303,13 @@ def _train(
     """
     plan, folder = context.plan, context.folder
     name = f"{name}, fold {fold.part + 1}" if fold.part else name
-    model = make_model(
-        plan.model_class, config, fold.data, fold.inputs, context.seed, context.device
-    )
-    selects = plan.protocol.selection == "validation" and isinstance(model, GradientModel)
+    by_epoch = issubclass(plan.model_class, GradientModel) and until is None
     file = name.replace(", ", "-").replace(" ", "-")
-    best = (
-        _BestEpoch(context, fold, folder / f"{file}.best.pt") if selects and until is None else None
-    )
-    fit(
-        model,
-        fold.data,
-        fold.inputs,
-        seed=context.seed,
-        device=context.device,
-        reporter=context.reporter,
-        log=context.log,
-        name=name,
+    best = None
+    if plan.protocol.selection == "validation" and by_epoch:
+        best = _BestEpoch(context, fold, folder / f"{file}.best.pt")
+    model, _ = context.trained(
+        *(fold, config, name),
         checkpoint=None if quiet else folder / f"{file}.pt",
         observer=best if until is None else _Until(until),
     )

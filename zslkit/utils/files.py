@@ -43,8 +43,6 @@ MINUTE = 60.0
 _MARK = r"[0-9a-f]{6}-\d+-\d+"
 BEGUN = re.compile(rf"(?P<dot>\.?)(?P<name>.+)\.(?P<mark>{_MARK})\.(?P<end>new|old)", re.DOTALL)
 """Name of a file in progress (new), or of one moved aside for it (old)."""
-_EARLIER = r"\.{0}\.[0-9a-f]{{8}}|{0}\.[a-z0-9_]{{8}}"
-"""Names of leftovers of earlier versions: ending in .new or .partial, and in .old."""
 
 
 def need_plain(path: Path) -> None:
@@ -287,23 +285,20 @@ def recover(path: Path) -> None:
     path = path.resolve()
     with suppress(OSError):
         if not os.path.lexists(path):
-            _step_in(path, _EARLIER.format(re.escape(path.name)))
+            _step_in(path)
         clear(path.parent, path.name)
 
 
-def _step_in(path: Path, earlier: str) -> None:
+def _step_in(path: Path) -> None:
     for old in sorted(path.parent.glob("*.old")):
-        stem = old.name.removesuffix(".old")
-        if mark := re.fullmatch(rf"\.{re.escape(path.name)}\.({_MARK})", stem):
-            waits = not abandoned(mark[1], old, MINUTE)
-        else:
-            waits = re.fullmatch(earlier, stem) is None
-        if waits or not old.is_dir() or old.is_symlink():
+        mark = re.fullmatch(rf"\.{re.escape(path.name)}\.({_MARK})\.old", old.name)
+        if mark is None or old.is_symlink() or not old.is_dir():
             continue
-        whole = (old.with_name(f"{stem}{end}") for end in (".new", ".partial"))
-        os.rename(next((new for new in whole if new.is_dir()), old), path)
-        shutil.rmtree(old, ignore_errors=True)
-        return
+        if abandoned(mark[1], old, MINUTE):
+            new = old.with_suffix(".new")
+            os.rename(new if new.is_dir() else old, path)
+            shutil.rmtree(old, ignore_errors=True)
+            return
 
 
 def clear(folder: Path, name: str | None = None) -> list[Path]:
