@@ -178,6 +178,15 @@ def test_an_older_record_is_marked_by_where_its_settings_come_from(
     assert "old: lr=0.1;" in printed(capsys, "runs")
 
 
+def test_the_former_word_for_the_table_works_with_a_note(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = printed(capsys, "runs", "--format", "table")
+    assert app.main(["compare", "runs", "--format", "terminal"]) == 0
+    out, err = capsys.readouterr()
+    assert out == table and "--format terminal is called --format table now" in err
+
+
 def test_models_and_runs_stand_in_one_table(
     runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

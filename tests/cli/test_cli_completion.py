@@ -160,6 +160,7 @@ def test_values_of_options(tmp_path: Path) -> None:
     }.items():
         assert set(complete(f"zslkit {line}", tmp_path)) >= values, line
         assert bool(complete(f"zslkit {line}", tmp_path)) == bool(values), line
+    assert complete("zslkit predict a b --outp", tmp_path) == []  # a former spelling
 
 
 def test_the_checks_that_are_offered_exist() -> None:

@@ -72,7 +72,7 @@ def test_the_help_of_every_verb_ends_with_an_example_whose_options_exist(
         end = capsys.readouterr().out.split("\n\n")[-1].splitlines()
         assert [line.strip() for line in end[1:]] == command.example.splitlines()
         assert end[0].strip() in ("Example:", "Examples:")
-        assert not capsys.readouterr().err
+        assert not capsys.readouterr().err  # no former spelling
     for group in ("data", "new"):
         assert app.main([group, "--help"]) == 0
         assert "Example:\n    zslkit " in capsys.readouterr().out
@@ -138,10 +138,53 @@ def test_an_option_takes_the_same_kind_of_value_in_every_verb(verbs: dict[Words,
     assert {"--html", "--to", "--output", "--sheet", "--top-k"}.isdisjoint(kinds)
 
 
+def test_former_spellings_work_with_a_note_and_are_not_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verbs: dict[Words, Verb]
+) -> None:
+    target = tmp_path / "mine"
+    assert app.main(["new", "model", "mine", f"--to={target}", "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["folder"] == str(target)
+    assert told.err.startswith("zslkit: --to is called --out now; ")
+    assert told.err.count("\n") == 1
+    for path, command in verbs.items():
+        listed = {name for option in command.params for name in option.opts}
+        former = command.formerly(["--html"]) if callable(command.formerly) else command.formerly
+        assert set(former.values()) <= listed, path
+        assert path in (("report",), ("runs",)) or listed.isdisjoint(former), path
+
+
 def options_of(verbs: dict[Words, Verb], line: str) -> dict[str, object]:
     words = shlex.split(line)
     path = tuple(words[:2]) if tuple(words[:2]) in verbs else tuple(words[:1])
     return verbs[path].make_context(path[-1], words[len(path) :], obj=State()).params
+
+
+def test_former_spellings_mean_what_they_meant(
+    verbs: dict[Words, Verb], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for old, new in (
+        ("report --out here --html page", "report --runs here --out page"),
+        ("report --html=page", "report --out=page"),
+        ("runs --out here", "runs --runs here"),
+        ("study s.yaml --out here --to there", "study s.yaml --out here --tables there"),
+        ("diff a b --sheet c.png", "diff a b --out c.png"),
+        ("predict a b --output c --attributes 2", "predict a b --out c --top-attributes 2"),
+        ("explain a --top 2", "explain a --top-attributes 2"),
+        ("data import a --to b --attributes c", "data import a --out b --class-attributes c"),
+        ("data clean --remove a", "data clean --matching a"),
+        (
+            "data prepare digits --precision bfloat16",
+            "data prepare digits --feature-precision bfloat16",
+        ),
+    ):
+        assert options_of(verbs, new) == options_of(verbs, old)
+        noted = capsys.readouterr().err
+        assert noted.count("\n") == len(re.findall(r"--\w+", old)) - ("study" in old), noted
+    # Behind -- stands an argument, whatever it looks like.
+    assert options_of(verbs, "report --out page -- --html")["words"] == ("--html",)
+    assert options_of(verbs, "report --out page")["home"] == Path("runs")
+    assert not capsys.readouterr().err
 
 
 def test_features_have_one_precision_in_prepare_and_in_runs(

@@ -83,7 +83,7 @@ def test_removing_needs_yes_and_removes_nothing_if_one_is_no_run(
 
 
 @pytest.mark.parametrize(
-    "line", ["--remove", "--tag a", "--untag a", "--yes", "x --model a", "x --remove --tag a"]
+    "line", ["--remove", "--untag a", "--yes", "x --model a", "x --remove --tag a"]
 )
 def test_options_that_make_no_sense_together_are_refused(
     out: Path, capsys: pytest.CaptureFixture[str], line: str

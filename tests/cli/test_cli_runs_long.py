@@ -102,3 +102,11 @@ def test_what_does_not_go_together_is_told(
     assert app.main([*ours, "parquet", "--out", str(tmp_path / "x.parquet")]) == 2
     assert "pip install 'zslkit[pandas]'" in capsys.readouterr().err
     assert not (tmp_path / "x.parquet").exists()
+
+
+def test_the_former_out_still_names_the_folder(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(["runs", "--out", str(runs)]) == 0
+    told = capsys.readouterr()
+    assert "birds" in told.out and "--out is called --runs now" in told.err

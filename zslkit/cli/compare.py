@@ -86,6 +86,7 @@ CHOICES = ("settings", "config", "preset", "overrides", "table")
     "--format",
     "form",
     values=FORMATS,
+    former={"terminal": "table"},
     help="How to print the table; default: table.",
 )
 @flag("--markdown", "Short for --format markdown.")

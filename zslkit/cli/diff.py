@@ -25,6 +25,7 @@ SHOWN = 10
 
 @verb(
     example="zslkit diff runs/digits/eszsl/seed1-*/ runs/digits/eszsl/seed2-*/",
+    formerly={"--sheet": "--out"},
 )
 @run_argument("first", "RUN_A")
 @run_argument("second", "RUN_B")

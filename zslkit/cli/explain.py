@@ -37,6 +37,7 @@ SHOWN = 2
 @verb(
     example="zslkit run --model dazle --dataset digits\n"
     "zslkit explain runs/digits/dazle/seed0-*/ --out where.png",
+    formerly={"--top": "--top-attributes"},
 )
 @run_argument("folder", "RUN")
 @click.argument("files", metavar="[IMAGE]...", nargs=-1, type=PLACE)

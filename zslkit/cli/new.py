@@ -36,7 +36,7 @@ new = LazyGroup(
 )
 
 
-@verb(example="zslkit new model my-net --kind closed-form")
+@verb(example="zslkit new model my-net --kind closed-form", formerly={"--to": "--out"})
 @click.argument("name")
 @explained(
     "--kind",
@@ -58,7 +58,7 @@ def model(name: str, kind: str, folder: Path | None, as_json: bool) -> None:
     _tell("model", name, folder, written, steps, as_json)
 
 
-@verb(example="zslkit new dataset my-fruits")
+@verb(example="zslkit new dataset my-fruits", formerly={"--to": "--out"})
 @click.argument("name")
 @out_option
 def dataset(name: str, folder: Path | None, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import click
 
 from zslkit.cli import completers
 from zslkit.cli.numbers import Whole
-from zslkit.cli.verb import refuse
+from zslkit.cli.verb import refuse, used
 from zslkit.errors import UserError, listed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,21 +23,39 @@ DTYPES = {
 """Types of stored features."""
 
 
+class _Choice(click.Choice[str]):
+    """A choice that takes former spellings of its values, with a note on standard error."""
+
+    def __init__(self, values: Iterable[str], former: Mapping[str, str]) -> None:
+        super().__init__(list(values))
+        self.former = former
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in self.former:
+            option = param.opts[0] if param else ""
+            used(f"{option} {value}".strip(), f"{option} {self.former[value]}".strip())
+            value = self.former[value]
+        return super().convert(value, param, ctx)
+
+
 def explained(
     *names: str,
     values: Mapping[str, str],
     help: str,
+    former: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Callable[[F], F]:
     """An option that takes one of a few values, each with its meaning in the help.
 
     Args:
         values: Value -> its meaning.
+        former: Former spelling of a value -> its spelling now.
         more: As of click.option.
     """
     listed = "; ".join(f"{value}: {meaning}" for value, meaning in values.items())
-    kind = click.Choice(list(values))
-    return click.option(*names, type=kind, help=f"{help} {listed}.", **more)
+    return click.option(
+        *names, type=_Choice(values, former or {}), help=f"{help} {listed}.", **more
+    )
 
 
 def flag(name: str, help: str, parameter: str | None = None) -> Callable[[F], F]:

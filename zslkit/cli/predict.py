@@ -73,6 +73,7 @@ def _chosen(wanted: Sequence[str | Path]) -> tuple[Any, list[Path]]:
 
 @verb(
     example="zslkit predict runs/cub/eszsl/seed0-*/ photo.jpg holiday/ --top 3",
+    formerly={"--output": "--out", "--attributes": "--top-attributes"},
 )
 @run_argument("folder", "RUN")
 @click.argument("places", metavar="IMAGE...", nargs=-1, required=True, type=PLACE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,13 @@ from zslkit.cli.output import echo, print_json, printable, size_words
 from zslkit.cli.verb import verb
 
 
-@verb(example="zslkit report --out page")
+def _former(args: Sequence[str]) -> Mapping[str, str]:
+    """Beside the former --html, --out was the folder of the runs."""
+    beside = any(arg.partition("=")[0] == "--html" for arg in args)
+    return {"--html": "--out", "--out": "--runs"} if beside else {}
+
+
+@verb(example="zslkit report --out page", formerly=_former)
 @click.argument("words", metavar="[RUN]...", nargs=-1, shell_complete=completers.runs_and_tags)
 @path_option(
     "--out",

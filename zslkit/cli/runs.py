@@ -22,7 +22,7 @@ from zslkit.cli.options import (
     runs_option,
 )
 from zslkit.cli.output import check_file, echo, opened, print_columns, print_json, printable
-from zslkit.cli.verb import refuse, verb
+from zslkit.cli.verb import refuse, used, verb
 from zslkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,11 +40,18 @@ FORMATS = {
 tag_option = partial(click.option, metavar="TAG", shell_complete=completers.tags)
 
 
+def _former(args: Sequence[str]) -> dict[str, str]:
+    """--out was the folder of the runs, before a file could be written."""
+    asked = any(arg.startswith("--format") for arg in args)
+    return {} if asked else {"--out": "--runs"}
+
+
 @verb(
     example="zslkit runs --model eszsl\n"
     "zslkit runs runs/digits/eszsl/seed0-*/ --tag paper\n"
     "zslkit runs --format csv --out figures.csv\n"
     "zslkit runs --tagged paper --export ours.zip",
+    formerly=_former,
 )
 @run_argument("folders", "[RUN]...", nargs=-1)
 @click.option(
@@ -97,6 +104,9 @@ def runs(
     """
     long = form if form in ("csv", "parquet") else None
     changes = tag or untag or remove or target
+    if tag is not None and not folders:
+        used("--tag without RUN", "--tagged")
+        tagged, tag = tag, None
     retags = tag is not None or untag is not None
     refuse(
         (
@@ -107,7 +117,6 @@ def runs(
         (long and changes, f"--format {long} goes with neither --tag, --untag nor --remove"),
         (long == "parquet" and not out, "--format parquet needs --out FILE, since it is no text"),
         (not folders and remove, "--remove takes run folders; name them"),
-        (not folders and tag is not None, "--tag takes run folders; --tagged lists by tag"),
         (not folders and untag is not None, "--untag takes run folders; name them"),
         (
             folders and (models or datasets or tagged),

@@ -33,6 +33,7 @@ from zslkit.cli.verb import verb
 
 @verb(
     example="zslkit study zslkit_dedn/studies/ablation.yaml --dataset digits --seeds 0",
+    formerly={"--to": "--tables"},
 )
 @click.argument("file", type=PLACE)
 @click.option(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DAY = 86400.0
 
 
-@verb(example="zslkit data clean --partial --dry-run")
+@verb(example="zslkit data clean --partial --dry-run", formerly={"--remove": "--matching"})
 @click.option(
     "--matching",
     "pattern",

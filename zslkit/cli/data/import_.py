@@ -17,6 +17,7 @@ from zslkit.cli.verb import verb
 @verb(
     "import",
     example="zslkit data import tokens.h5 --out birds --layout channels-last",
+    formerly={"--to": "--out", "--attributes": "--class-attributes"},
 )
 @click.argument("file", type=PLACE)
 @path_option("--out", "to", required=True, help="Write the dataset into this folder.")

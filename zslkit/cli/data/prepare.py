@@ -49,6 +49,7 @@ class Size(click.ParamType[Any]):
 @verb(
     example="zslkit data prepare digits --feature-precision bfloat16\n"
     "zslkit run --model apn --dataset digits --feature-precision bfloat16",
+    formerly={"--precision": "--feature-precision"},
 )
 @click.argument("name", shell_complete=completers.datasets)
 @data_root_option
