@@ -16,8 +16,7 @@ import pytest
 
 from zslkit.cli.app import main
 from zslkit.cli.check import check_all
-from zslkit.cli.listing import MODELS
-from zslkit.registry import Entry, rescan
+from zslkit.registry import MODELS, Entry, rescan
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -21,12 +21,12 @@ from zslkit.cli.failure import State, exit_code_of
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, UserError, ZslkitError
 from zslkit.evaluation.gzsl import evaluate
+from zslkit.registry import MODELS
 from zslkit.runs import api
 from zslkit.runs.api import Result
 from zslkit.runs.folders import find_runs, load_run
 from zslkit.training.inputs import Inputs
 from zslkit.training.loop import GradientTraining
-from zslkit.training.plan import MODELS
 from zslkit.training.selection import Selection
 from zslkit.utils.progress import Silent
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from zslkit.config import FeatureConfig, ProtocolConfig
 from zslkit.dataset import Dataset, Index
+from zslkit.datasets.catalog import find_dataset
 from zslkit.model import (
     GradientConfig,
     GradientModel,
@@ -152,6 +153,7 @@ def shop(
     plan = Plan(
         entry,
         kind,
+        find_dataset(data.name),
         FeatureConfig(),
         ProtocolConfig.model_validate(protocol),
         kind.Config.model_validate(config),

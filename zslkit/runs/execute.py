@@ -285,7 +285,7 @@ def _dataset_info(job: RunJob) -> schema.DatasetInfo:
         seen=int(data.seen.sum()),
         unseen=int((~data.seen).sum()),
         **{f"n_{part}": len(index) for part, index in data.split.parts().items()},
-        published_as=job.published_as,
+        published_as=job.plan.dataset.published_as,
         semantics=data.semantics.kind,
         n_skipped=len(data.skipped),
         encoder=data.encoder,

@@ -83,7 +83,7 @@ def load_without_dataset(
     features = run.record.features
     if features.size is None:
         raise no_photos(run)
-    plan, facts = plan_of(run), class_info.read(run)
+    plan, facts = plan_of(run, data_root), class_info.read(run)
     needs_images = (
         plan.features.weights == "trainval" and not features.tuned and plan.encoder() is None
     )
