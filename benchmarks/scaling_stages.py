@@ -272,7 +272,8 @@ def report(size: dict[str, int], folder: Path) -> Work:
     """Run folders listed, compared with intervals and tests of all pairs, and written in every form
     there is."""
     from zslkit.report import as_data, export, tables
-    from zslkit.report.comparison import compare, key_of
+    from zslkit.report.comparison import compare
+    from zslkit.report.rows import key_of
     from zslkit.report.significance import with_significance
     from zslkit.runs.folders import find_runs
 

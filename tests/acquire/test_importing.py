@@ -21,7 +21,8 @@ from spoilt import LABELS, PARTS, A, D, N, arrays, mat
 
 from zslkit.acquire import importing
 from zslkit.acquire.import_checks import from_zero
-from zslkit.acquire.importing import Choices, import_features
+from zslkit.acquire.import_classes import Choices
+from zslkit.acquire.importing import import_features
 from zslkit.config import FeatureConfig
 from zslkit.dataset import Dataset
 from zslkit.datasets.catalog import find_dataset, load_dataset

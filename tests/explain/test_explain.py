@@ -25,7 +25,7 @@ from zslkit.features.backbones import Transform
 from zslkit.model import AttentionMaps, Model, ModelConfig, Task, Trainer, TrainingView
 from zslkit.runs import api
 from zslkit.runs.load import LoadedRun, load_with_dataset
-from zslkit.training.fit import score
+from zslkit.training.scoring import score
 
 A, H, W = 54, 3, 7
 """Of digits under its own backbone; 18 attributes a place."""

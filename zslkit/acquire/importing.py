@@ -21,8 +21,12 @@ from numpy.typing import NDArray
 from zslkit.acquire.class_join import own_class_ids
 from zslkit.acquire.feature_files import LARGE, FoundArrays, open_features, read_labels, read_split
 from zslkit.acquire.import_checks import class_counts, class_ids, refuse_odd, split_parts
-from zslkit.acquire.import_classes import Choices as Choices
-from zslkit.acquire.import_classes import ClassAttributes, attribute_vectors, class_attributes
+from zslkit.acquire.import_classes import (
+    Choices,
+    ClassAttributes,
+    attribute_vectors,
+    class_attributes,
+)
 from zslkit.acquire.layout import Layout, Undecided, find_layout
 from zslkit.dataset import PARTS, Dataset, Split
 from zslkit.datasets.attribute_table import alike, refuse_counter, refuse_doubles

@@ -30,7 +30,7 @@ from zslkit.training.search import TrialExecutor
 from zslkit.training.selection import ValidationContext
 from zslkit.utils import distributed, library_state
 from zslkit.utils.determinism import deterministic as only_deterministic
-from zslkit.utils.devices import choose_device as choose_device
+from zslkit.utils.devices import choose_device
 from zslkit.utils.progress import Reporter, Silent
 from zslkit.utils.seeds import check_seed
 from zslkit.utils.stops import contained

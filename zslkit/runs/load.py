@@ -18,7 +18,7 @@ from zslkit.dataset import Dataset, Index
 from zslkit.datasets.catalog import NamedDataset, find_dataset
 from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.features.backbones import Transform
-from zslkit.features.extract import ImageInputs
+from zslkit.features.forward import ImageInputs
 from zslkit.features.preprocess import Pixels, Preprocessor
 from zslkit.features.unreadable import readable
 from zslkit.model import Model

@@ -24,9 +24,10 @@ from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.testing.outcome import Failed
 from zslkit.testing.shared import shared_state
 from zslkit.testing.tiny import tiny_dataset, tiny_inputs
-from zslkit.training.fit import fit, make_model, score
+from zslkit.training.fit import fit, make_model
 from zslkit.training.inputs import Inputs
 from zslkit.training.loop import Observer
+from zslkit.training.scoring import score
 from zslkit.utils.library_state import State
 from zslkit.utils.progress import Silent
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from zslkit.config import Input
 from zslkit.dataset import Dataset, Split
 from zslkit.features.backbones import Backbone, Transform
-from zslkit.features.extract import ImageInputs
+from zslkit.features.forward import ImageInputs
 from zslkit.model import ModelConfig, Task
 from zslkit.readers.images import ArrayImages
 from zslkit.semantics import Semantics

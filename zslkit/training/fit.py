@@ -19,7 +19,6 @@ from zslkit.model import GradientModel, Model, ModelConfig, Task
 from zslkit.semantics import Semantics
 from zslkit.training.inputs import Inputs
 from zslkit.training.loop import Loop, Observer
-from zslkit.training.scoring import score as score
 from zslkit.training.view import View
 from zslkit.training.withheld import Withheld, withheld
 from zslkit.utils.progress import Reporter

@@ -14,9 +14,10 @@ from zslkit.config import FeatureConfig, Input
 from zslkit.dataset import Dataset
 from zslkit.errors import UserError
 from zslkit.features.backbones import Backbone, load_backbone
-from zslkit.features.extract import ImageInputs, first_size, open_store, store_key
+from zslkit.features.extract import first_size, open_store, store_key
+from zslkit.features.forward import ImageInputs
 from zslkit.features.unreadable import content_of, look
-from zslkit.record import AS_GIVEN as AS_GIVEN
+from zslkit.record import AS_GIVEN
 from zslkit.training.pretrain import trainval_weights
 from zslkit.training.view import ArraySource, InputSource, MapSource, PooledSource
 from zslkit.utils import distributed

@@ -79,7 +79,8 @@ def words(
         _show(phrases, None if vectors is None else _text(vectors, phrases).known, as_json)
         return
     target, standing = _target(named, data_root, out)
-    from zslkit.acquire.words import Encoder, half_made, same, write
+    from zslkit.acquire.words import half_made, same, write
+    from zslkit.readers.sentence_encoder import Encoder
 
     if standing is not None and not again and not half_made(target):
         raise standing
