@@ -146,7 +146,7 @@ def shop(
     table = np.eye(8, dtype=np.float32)
     marked = replace(data, semantics=Semantics(table, tuple("stuvwxyz")))
     source = Guarded(table[data.labels], frozenset(data.split.trainval.tolist()), set())
-    inputs = Inputs(source, "pooled", (8,), None, None, "", "", "", "", None)
+    inputs = Inputs("pooled", (8,), None, None, source, "", "", "", "", None)
     entry = Entry(
         "mine", "mine:Mine", "mine", "1", EntryPoint("mine", "mine:Mine", "zslkit.models")
     )

@@ -11,13 +11,11 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from zslkit.config import Input
 from zslkit.dataset import Dataset
 from zslkit.model import GradientModel, Model, ModelConfig, Task
 from zslkit.semantics import Semantics
-from zslkit.training.inputs import Inputs
+from zslkit.training.inputs import InputForm, Inputs
 from zslkit.training.loop import Loop, Observer
 from zslkit.training.view import View
 from zslkit.training.withheld import Withheld, withheld
@@ -37,20 +35,7 @@ class DatasetSpec(Protocol):
     def semantics(self) -> Semantics: ...
 
 
-class InputSpec(Protocol):
-    """Facts of the inputs that a model may use; `Inputs` has them."""
-
-    @property
-    def kind(self) -> Input: ...
-    @property
-    def feature_shape(self) -> tuple[int, ...]: ...
-    @property
-    def map_shape(self) -> tuple[int, int, int] | None: ...
-    @property
-    def build_backbone(self) -> Callable[[], nn.Module] | None: ...
-
-
-def make_task(dataset: DatasetSpec, inputs: InputSpec, config: ModelConfig) -> Task:
+def make_task(dataset: DatasetSpec, inputs: InputForm, config: ModelConfig) -> Task:
     """Everything that a model may know of the dataset before training."""
     semantics = dataset.semantics
     return Task(
@@ -72,7 +57,7 @@ def make_model(
     model_class: type[Model],
     config: ModelConfig,
     dataset: DatasetSpec,
-    inputs: InputSpec,
+    inputs: InputForm,
     seed: int,
     device: torch.device,
 ) -> Model:
