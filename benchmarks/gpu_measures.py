@@ -126,13 +126,14 @@ def _trained(device: torch.device, path: Path, stops: bool) -> dict[str, Tensor]
         model,
         data,
         inputs,
-        seed=0,
-        device=device,
-        reporter=Silent(),
-        log=lambda **_: None,
-        name="train",
-        checkpoint=path,
-        observer=_Stop() if stops else None,
+        Loop(
+            seed=0,
+            device=device,
+            reporter=Silent(),
+            log=lambda **_: None,
+            checkpoint_path=path,
+            observer=_Stop() if stops else None,
+        ),
         withholds=False,
     )
     return {k: v.detach().cpu() for k, v in model.state_dict().items()}

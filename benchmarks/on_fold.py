@@ -30,6 +30,7 @@ from torch import Tensor
 from zslkit.runs import api
 from zslkit.training.fit import fit, make_model
 from zslkit.training.inputs import Inputs
+from zslkit.training.loop import Loop
 from zslkit.training.selection import ValidationContext, judge
 
 COLUMNS = ("T1", "S", "U", "H", "gamma", "best H", "AUSUC", "minutes")
@@ -94,11 +95,13 @@ def trained(chosen: argparse.Namespace, recipe: Mapping[str, Any]) -> Iterator[d
                 model,
                 fold.data,
                 fold.inputs,
-                seed=context.seed,
-                device=context.device,
-                reporter=context.reporter,
-                log=context.log,
-                name="recipe",
+                Loop(
+                    seed=context.seed,
+                    device=context.device,
+                    reporter=context.reporter,
+                    log=context.log,
+                    name="recipe",
+                ),
             )
             plain = judge(without_calibration(context), fold, model).figures
             best = judge(context, fold, model)

@@ -22,6 +22,7 @@ from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig
 from zslkit.training import checkpoint
 from zslkit.training.fit import fit, make_model
 from zslkit.training.inputs import Inputs
+from zslkit.training.loop import Loop
 from zslkit.training.plan import Plan
 from zslkit.training.scoring import score_both
 from zslkit.training.search import LOST, TRIED, Point, Search, TrialExecutor, TrialResult, in_turn
@@ -302,18 +303,16 @@ def _train(
     best = (
         _BestEpoch(context, fold, folder / f"{file}.best.pt") if selects and until is None else None
     )
-    fit(
-        model,
-        fold.data,
-        fold.inputs,
+    loop = Loop(
         seed=context.seed,
         device=context.device,
         reporter=context.reporter,
         log=context.log,
         name=name,
-        checkpoint=None if quiet else folder / f"{file}.pt",
+        checkpoint_path=None if quiet else folder / f"{file}.pt",
         observer=best if until is None else _Until(until),
     )
+    fit(model, fold.data, fold.inputs, loop)
     if best is None or not best.history:
         return TrainedFold(fold, model)
     distributed.wait()  # until the first process has written the weights
