@@ -20,6 +20,7 @@ from zslkit.evaluation.gzsl import measure
 from zslkit.runs import api
 from zslkit.training import selection
 from zslkit.training.fit import fit, make_model
+from zslkit.training.loop import Loop
 from zslkit.utils.progress import Silent
 
 
@@ -71,7 +72,7 @@ def once(name: str, epochs: int, seed: int) -> tuple[float, float]:
         "name": "whole",
         "observer": watch,
     }
-    fit(model, job.data, job.inputs, **whole)
+    fit(model, job.data, job.inputs, Loop(**whole))
     epoch = int(best["epoch"])
     fewer = max(1, round(epoch * steps[0] / steps[1]))
     a, b = watch.history[epoch - 1], watch.history[fewer - 1]

@@ -24,10 +24,10 @@ from zslkit.features.backbones import load_backbone
 from zslkit.features.extract import open_store
 from zslkit.model import GradientModel
 from zslkit.readers.images import ArrayImages
+from zslkit.registry import MODELS
 from zslkit.testing import tiny_dataset, tiny_inputs, tiny_task
 from zslkit.training.fit import fit, make_model
 from zslkit.training.loop import Loop
-from zslkit.training.plan import MODELS
 from zslkit.training.step import take_step
 from zslkit.utils.progress import Silent
 from zslkit_dedn.model import DEDN, DEDNConfig
@@ -126,13 +126,14 @@ def _trained(device: torch.device, path: Path, stops: bool) -> dict[str, Tensor]
         model,
         data,
         inputs,
-        seed=0,
-        device=device,
-        reporter=Silent(),
-        log=lambda **_: None,
-        name="train",
-        checkpoint=path,
-        observer=_Stop() if stops else None,
+        Loop(
+            seed=0,
+            device=device,
+            reporter=Silent(),
+            log=lambda **_: None,
+            checkpoint_path=path,
+            observer=_Stop() if stops else None,
+        ),
         withholds=False,
     )
     return {k: v.detach().cpu() for k, v in model.state_dict().items()}

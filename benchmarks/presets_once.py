@@ -28,8 +28,8 @@ import yaml
 from zslkit.cli.app import main as zslkit
 from zslkit.config.sections import known_keys
 from zslkit.model import Model, brings_encoder
+from zslkit.registry import MODELS
 from zslkit.runs.plan import presets_of
-from zslkit.training.plan import MODELS
 
 SMALL = [
     "features.backbone=test_resnet.r160_in1k",

@@ -180,7 +180,7 @@ def dedn_step(size: dict[str, int], folder: Path) -> Work:
     }
     config = DEDNConfig.model_validate({"clusters": "single", "train": train})
     torch.manual_seed(0)
-    inputs = Inputs(source, "map", shape, shape, None, "made up", "", "", "made up", None)
+    inputs = Inputs("map", shape, shape, None, source, "made up", "", "", "made up", None)
     model = DEDN(config, make_task(dataset, inputs, config))
     view = View(source, dataset)
 
@@ -206,7 +206,7 @@ def eszsl_fit(size: dict[str, int], folder: Path) -> Work:
 
     shape = (size["channels"],)
     source, dataset, config = MadeUp(shape), made_up_dataset(size), ESZSLConfig()
-    inputs = Inputs(source, "pooled", shape, None, None, "made up", "", "", "made up", None)
+    inputs = Inputs("pooled", shape, None, None, source, "made up", "", "", "made up", None)
     model = ESZSL(config, make_task(dataset, inputs, config))
     loop = Loop(seed=0, device=torch.device("cpu"), reporter=Silent(), log=lambda **values: None)
     source.batch(np.arange(1))
@@ -241,7 +241,8 @@ def report(size: dict[str, int], folder: Path) -> Work:
     """Run folders listed, compared with intervals and tests of all pairs, and written in every form
     there is."""
     from zslkit.report import as_data, export, tables
-    from zslkit.report.comparison import compare, key_of
+    from zslkit.report.comparison import compare
+    from zslkit.report.rows import key_of
     from zslkit.report.significance import with_significance
     from zslkit.runs.folders import find_runs
 

@@ -145,7 +145,7 @@ def train(size: str, folder: Path, steps: int, precision: str) -> dict[str, floa
         images=NoImages(images),
     )
     inputs = Inputs(
-        source, "map", shape, shape, None, "made up", "", "", "made up", (32 * side, 32 * side)
+        "map", shape, shape, None, source, "made up", "", "", "made up", (32 * side, 32 * side)
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rank = 256 if size == "sun" else None

@@ -18,7 +18,7 @@ from scipy.io import savemat
 
 from zslkit.acquire.feature_files import open_features
 from zslkit.errors import DataError
-from zslkit.readers.images import read_image
+from zslkit.readers.image_file import read_image
 from zslkit.readers.word_vectors import read_word_vectors
 
 N, C, A, D = 8, 3, 4, 5

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zslkit.errors import DataError
+from zslkit.errors import DataError, UserError
 from zslkit.semantics import Semantics
 
 if TYPE_CHECKING:
@@ -370,3 +370,11 @@ class DatasetSource(ABC):
     def word_vector_files(self, root: Path) -> tuple[Path, ...]:
         """Candidate files with word vectors of the attributes; the first that exists is used."""
         return ()
+
+
+def check_dataset(name: str, loaded: Any) -> None:
+    """Raise UserError unless a registered object is a DatasetSource that can be instantiated."""
+    if not (isinstance(loaded, type) and issubclass(loaded, DatasetSource)):
+        raise UserError(f"it is {loaded!r}, and no subclass of zslkit.dataset.DatasetSource")
+    if loaded.__abstractmethods__:
+        raise UserError(f"{loaded.__name__} lacks {', '.join(sorted(loaded.__abstractmethods__))}")

@@ -1,4 +1,4 @@
-"""Finds models and datasets by name, through the entry points of installed distributions.
+"""Finds models, datasets and trackers by name, through entry points of installed distributions.
 
 Listing reads package metadata and imports nothing. A plugin is imported on first use.
 """
@@ -6,9 +6,9 @@ Listing reads package metadata and imports nothing. A plugin is imported on firs
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from typing import Any
@@ -106,14 +106,13 @@ class Registry:
     Args:
         group: Entry-point group, such as "zslkit.models".
         kind: Singular noun for messages, such as "model".
-        check: Called with the entry and the loaded object; raises BrokenPlugin for an invalid
-            object.
+        base: "module:Class" from which all entries derive. Its module has the function
+            `check_KIND`, called with the name and the loaded object; it raises UserError for an
+            invalid one. Named and not imported here, so that listing imports no torch.
     """
 
-    def __init__(
-        self, group: str, kind: str, check: Callable[[Entry, Any], None] | None = None
-    ) -> None:
-        self.group, self.kind, self._check = group, kind, check
+    def __init__(self, group: str, kind: str, base: str) -> None:
+        self.group, self.kind, self.base = group, kind, base
 
     def entries(self) -> list[Entry]:
         """All entries, clashing ones too, by name with built-in ones first. Imports nothing."""
@@ -150,9 +149,17 @@ class Registry:
         """
         entry = self.find(name)
         loaded = _unmoved(entry)
-        if self._check is not None:
-            self._check(entry, loaded)
+        check = getattr(import_module(self.base.partition(":")[0]), f"check_{self.kind}")
+        try:
+            check(entry.name, loaded)
+        except UserError as error:
+            raise BrokenPlugin(entry, str(error)) from error
         return entry, loaded
+
+
+MODELS = Registry("zslkit.models", "model", "zslkit.model:Model")
+DATASETS = Registry("zslkit.datasets", "dataset", "zslkit.dataset:DatasetSource")
+TRACKERS = Registry("zslkit.trackers", "tracker", "zslkit.tracker:Tracker")
 
 
 _SPOILT: dict[str, str] = {}
@@ -180,18 +187,6 @@ def _unmoved(entry: Entry) -> Any:
     if module in _SPOILT:
         raise BrokenPlugin(entry, _SPOILT[module])
     return loaded
-
-
-def refusing(check: Callable[[str, Any], object]) -> Callable[[Entry, Any], None]:
-    """Turn a check that raises UserError into a Registry check that raises BrokenPlugin."""
-
-    def checked(entry: Entry, loaded: Any) -> None:
-        try:
-            check(entry.name, loaded)
-        except UserError as error:
-            raise BrokenPlugin(entry, str(error)) from error
-
-    return checked
 
 
 @lru_cache(maxsize=1)

@@ -18,12 +18,18 @@ from scipy.io import savemat
 from spoilt import LABELS, PARTS, A, D, N, arrays, mat
 
 from zslkit.acquire.import_checks import from_zero
-from zslkit.acquire.importing import Choices, import_features
+from zslkit.acquire.import_classes import Choices
+from zslkit.acquire.importing import import_features
 from zslkit.config import FeatureConfig
 from zslkit.dataset import Dataset
-from zslkit.datasets.catalog import card_defaults, load_dataset
+from zslkit.datasets.catalog import find_dataset, load_dataset
 from zslkit.errors import DataError, UserError
 from zslkit.readers import stream
+from zslkit.runs import api
+from zslkit.runs.find import matching_runs
+from zslkit.runs.folders import load_run
+from zslkit.runs.plan import make_plan
+from zslkit.runs.repeat import arguments_of
 from zslkit.training.inputs import choose_input, prepare
 from zslkit.utils.progress import Silent
 
@@ -94,7 +100,7 @@ def test_maps_are_rounded_once_and_their_means_are_not(
         batch(made.dataset, "map"), torch.from_numpy(maps).to(getattr(torch, dtype)).float()
     )
     assert torch.equal(batch(made.dataset, "pooled"), torch.from_numpy(maps).mean((2, 3)))
-    assert card_defaults(made.card) == {"dtype": dtype}
+    assert find_dataset(made.card).defaults == {"dtype": dtype}
 
 
 def test_res101_mat_is_imported_with_the_splits_beside_it_or_given(tmp_path: Path) -> None:
@@ -304,6 +310,15 @@ def test_a_model_is_told_what_there_is(tmp_path: Path) -> None:
         UserError, match=r"m takes image inputs, and maps has feature maps but no images here"
     ):
         choose_input(("image",), FeatureConfig(), maps, "m")
+
+
+def test_a_run_on_an_import_is_found_by_its_card_and_can_be_repeated(tmp_path: Path) -> None:
+    card = import_features(hdf5(tmp_path / "x.h5", with_maps()), tmp_path / "out").card
+    plain = {"protocol": {"tune": False, "calibration": "none"}}
+    folder = api.run("eszsl", card, overrides=plain, out=tmp_path / "runs", device="cpu").folder
+    made = load_run(folder)
+    assert matching_runs([made], make_plan("eszsl", card, overrides=plain), 0) == [made]
+    assert arguments_of(made, str(card))["dataset"] == str(card)
 
 
 def test_a_fold_of_imported_maps_keeps_them(tmp_path: Path) -> None:

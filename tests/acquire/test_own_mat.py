@@ -14,7 +14,8 @@ from scipy.sparse import csc_matrix
 from spoilt import LABELS, cells, mat
 
 from zslkit.acquire.class_join import own_class_ids
-from zslkit.acquire.importing import Choices, Imported, import_features
+from zslkit.acquire.import_classes import Choices
+from zslkit.acquire.importing import Imported, import_features
 from zslkit.errors import DataError
 from zslkit.readers.mat5 import MatFile
 

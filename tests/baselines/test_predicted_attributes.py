@@ -10,9 +10,9 @@ import torch
 
 from zslkit.config import build
 from zslkit.config.merge import Layer, merge, nested
+from zslkit.registry import MODELS
 from zslkit.testing.tiny import tiny_dataset, tiny_inputs
 from zslkit.training.fit import make_model
-from zslkit.training.plan import MODELS
 from zslkit.training.scoring import attribute_table
 
 DATA = tiny_dataset()

@@ -172,9 +172,9 @@ def test_the_checks_that_are_offered_exist() -> None:
 
 
 def test_every_setting_that_a_model_has_is_offered(tmp_path: Path) -> None:
-    from zslkit.cli.listing import MODELS
     from zslkit.cli.source import config_keys
     from zslkit.config import known_keys
+    from zslkit.registry import MODELS
 
     for entry in MODELS.entries():
         if entry.built_in:

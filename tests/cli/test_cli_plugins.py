@@ -17,8 +17,7 @@ from installs import install
 
 from zslkit.cli.app import main
 from zslkit.cli.check import check_all
-from zslkit.cli.listing import MODELS
-from zslkit.registry import Entry, rescan
+from zslkit.registry import MODELS, Entry, rescan
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

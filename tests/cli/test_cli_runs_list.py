@@ -13,8 +13,10 @@ from run_folders import make_run, random_scores
 
 from zslkit.cli import app
 from zslkit.cli.options import overrides
+from zslkit.config.merge import flat
 from zslkit.runs import api
-from zslkit.runs.find import flat, matching_runs, run_query
+from zslkit.runs.find import matching_runs
+from zslkit.runs.plan import make_plan
 
 ESZSL = {"name": "eszsl", "distribution": "zslkit"}
 
@@ -94,7 +96,7 @@ def test_options_that_make_no_sense_together_are_refused(
 
 def settled(out: Path, seed: int, **changes: Any) -> Path:
     """A run of eszsl on digits with the settings that the command would use."""
-    plan = run_query("eszsl", "digits", overrides=overrides({"feed": "frozen"})).plan
+    plan = make_plan("eszsl", "digits", overrides=overrides({"feed": "frozen"}))
     said = {"model": ESZSL, "dataset": {"name": "digits"}, "config": plan.values, **changes}
     return make_run(out, "eszsl", random_scores(1.0, seed), seed, **said)
 
@@ -125,16 +127,16 @@ def test_no_run_shows_what_is_there_and_names_what_is_not(
 def test_what_validation_picked_may_differ_and_nothing_else(tmp_path: Path) -> None:
     from zslkit.runs.folders import load_run
 
-    looked_for = run_query("eszsl", "digits", overrides=overrides({"feed": "frozen"}))
+    looked_for = make_plan("eszsl", "digits", overrides=overrides({"feed": "frozen"}))
     picked = load_run(
         settled(
             tmp_path,
             0,
-            config={**looked_for.plan.values, "gamma": 77.0},
+            config={**looked_for.values, "gamma": 77.0},
             origins={"gamma": "picked on validation"},
         )
     )
-    given = load_run(settled(tmp_path, 1, config={**looked_for.plan.values, "gamma": 77.0}))
+    given = load_run(settled(tmp_path, 1, config={**looked_for.values, "gamma": 77.0}))
     assert matching_runs([picked, given], looked_for, 0) == [picked]
     assert matching_runs([picked, given], looked_for, 1) == []
 

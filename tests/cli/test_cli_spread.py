@@ -23,8 +23,8 @@ from zslkit import __version__
 from zslkit.cli import spread, worker
 from zslkit.cli.failure import State
 from zslkit.cli.many import QueuedRun, check_search, run_all, tell_failures, tries_of
-from zslkit.cli.spread import Lost, Spread, answers
-from zslkit.cli.worker import Order, Site, WorkerOrder, WorkerReply, make, unfit
+from zslkit.cli.spread import Spread, answers
+from zslkit.cli.worker import Lost, Order, Site, WorkerOrder, WorkerReply, make, unfit
 from zslkit.errors import UserError
 from zslkit.runs import api
 from zslkit.training.search import TrialResult
@@ -362,7 +362,7 @@ class Client:
 
 
 def test_what_dask_gives_up_is_noticed_though_joblib_waits_for_it(
-    monkeypatch: pytest.MonkeyPatch,
+    site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed", reason="needs the extra dask")
 
@@ -374,7 +374,7 @@ def test_what_dask_gives_up_is_noticed_though_joblib_waits_for_it(
     def outcome(*client: Any) -> BaseException:
         monkeypatch.setattr(distributed, "Client", lambda *_, **__: Client(*client))
         with pytest.raises(Exception) as caught:
-            list(spread._by_dask([], "tcp://h:1"))
+            list(spread._given_out([], Spread(backend="dask", scheduler="tcp://h:1"), site))
         return caught.value
 
     monkeypatch.setattr(spread, "_made", waiting)

@@ -17,10 +17,11 @@ from scipy.io import loadmat, savemat
 from zslkit.config import build
 from zslkit.config.merge import Settings
 from zslkit.datasets.attribute_names import read_names, shipped_card
-from zslkit.datasets.catalog import DATASETS, load_dataset
+from zslkit.datasets.catalog import load_dataset
 from zslkit.datasets.xlsa17 import CUB, Xlsa17
 from zslkit.errors import UserError
 from zslkit.model import ModelConfig
+from zslkit.registry import DATASETS
 from zslkit.semantics import Semantics
 
 TABLE = np.array([[3, 4], [0, 0], [100, 0]], dtype=np.float32)

@@ -15,7 +15,7 @@ import click
 
 from zslkit.cli.app import cli
 from zslkit.cli.failure import State
-from zslkit.cli.listing import DATASETS, MODELS
+from zslkit.registry import DATASETS, MODELS
 from zslkit.runs.plan import make_plan
 
 ROOT = Path(__file__).parents[2]

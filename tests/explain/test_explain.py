@@ -27,7 +27,7 @@ from zslkit.features.backbones import Transform
 from zslkit.model import AttentionMaps
 from zslkit.runs import api
 from zslkit.runs.load import LoadedRun, load_with_dataset
-from zslkit.training.fit import score
+from zslkit.training.scoring import score
 
 CASES = 7814
 """Attributes that the true classes of the 850 test images have, counted from the table of

@@ -24,8 +24,8 @@ from zslkit.cli.failure import is_disk_full
 from zslkit.dataset import Images
 from zslkit.errors import CannotWrite, DataError
 from zslkit.features import extract
-from zslkit.features.extract import ImageInputs, open_store, store_key
-from zslkit.features.forward import decoded
+from zslkit.features.extract import open_store, store_key
+from zslkit.features.forward import ImageInputs, decoded
 from zslkit.features.store import images_digest
 from zslkit.utils.progress import Silent
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zslkit.errors import DataError
-from zslkit.features.store import SCHEMA, FeatureStore, cache_root, stored_dtype, to_stored
+from zslkit.features.store import SCHEMA, FeatureStore, stored_dtype, to_stored
+from zslkit.utils.files import cache_root
 
 DTYPES = ["float16", "bfloat16", "float32"]
 MAPS = torch.arange(24, dtype=torch.float32).view(3, 2, 2, 2) / 8  # exact in every type

@@ -20,9 +20,10 @@ from run_folders import make_run, random_scores
 import zslkit
 from zslkit.config.merge import nested
 from zslkit.dataset import Dataset, Split
+from zslkit.datasets.catalog import RegisteredDataset
 from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.evaluation.gzsl import Metrics
-from zslkit.runs import api, load
+from zslkit.runs import api
 from zslkit.runs.result import Result
 from zslkit.semantics import Semantics
 
@@ -52,8 +53,7 @@ def tiny(name: str | Path, root: str | Path) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def dataset(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(api, "load_dataset", tiny)
-    monkeypatch.setattr(load, "load_dataset", tiny)
+    monkeypatch.setattr(RegisteredDataset, "load", tiny)
     yield
 
 

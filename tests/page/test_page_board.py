@@ -16,8 +16,8 @@ from zslkit.page.charts import curves, pairings, per_class, scatter
 from zslkit.page.details import details
 from zslkit.page.gather import Gathered, gather
 from zslkit.page.scale import Scale
+from zslkit.report.block import Block
 from zslkit.report.blocks import blocks_of
-from zslkit.report.comparison import Block
 from zslkit.report.tables import grid
 
 

@@ -16,8 +16,8 @@ from zslkit.page.gather import Gathered, gather
 from zslkit.page.on_test import OPTIMISTIC, OnTest, on_test
 from zslkit.page.write import DATA, INDEX, write
 from zslkit.report.as_data import as_json
+from zslkit.report.block import Block
 from zslkit.report.blocks import blocks_of
-from zslkit.report.comparison import Block
 from zslkit.report.tables import ON_TEST_NOTE, on_test_grid
 
 

@@ -17,7 +17,9 @@ from zslkit.evaluation.gzsl import evaluate, peak
 from zslkit.evaluation.sets import checked_sets
 from zslkit.report import as_data, export, tables, terminal
 from zslkit.report.as_papers_do import with_rows_picked_on_test
-from zslkit.report.comparison import Block, compare, key_of
+from zslkit.report.block import Block
+from zslkit.report.comparison import compare
+from zslkit.report.rows import key_of
 from zslkit.report.significance import with_significance
 from zslkit.runs.folders import SCORES, load_run
 

@@ -9,7 +9,8 @@ import pytest
 from run_folders import UNLABELLED
 
 from zslkit.record import RunRecord
-from zslkit.report.comparison import Block, Stat, compare
+from zslkit.report.block import Block, Stat
+from zslkit.report.comparison import compare
 from zslkit.report.published import Published
 
 Make = Callable[..., RunRecord]

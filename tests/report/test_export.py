@@ -13,9 +13,11 @@ from run_folders import UNLABELLED
 
 from zslkit.record import RunRecord
 from zslkit.report.as_data import as_json
-from zslkit.report.comparison import Block, compare, key_of
+from zslkit.report.block import Block
+from zslkit.report.comparison import compare
 from zslkit.report.export import HEADER, as_csv, escaped, latex
 from zslkit.report.published import Published
+from zslkit.report.rows import key_of
 from zslkit.report.tables import markdown
 
 Make = Callable[..., RunRecord]

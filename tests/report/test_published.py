@@ -115,7 +115,7 @@ def test_the_protocol_of_a_method_is_one_on_every_dataset(method: str) -> None:
 
 
 def test_ours_declare_the_protocol_that_the_published_rows_of_the_method_carry() -> None:
-    from zslkit.training.plan import MODELS
+    from zslkit.registry import MODELS
 
     named = {entry.method.lower().replace("-", ""): entry.protocol for entry in everything()} | {
         "gem": find("GEM-ZSL", "cub").protocol
@@ -143,7 +143,7 @@ def test_a_published_row_says_where_its_labels_are_from_and_what_is_unknown() ->
 
 
 def test_every_row_is_found_by_a_dataset_that_says_it_is_comparable() -> None:
-    from zslkit.datasets.catalog import DATASETS
+    from zslkit.registry import DATASETS
 
     names = {DATASETS.load(entry.name)[1].published_as for entry in DATASETS.entries()}
     assert {entry.dataset for entry in everything()} <= names

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from zslkit.record import RunRecord, parse_record
+from zslkit.report.block import Block, Stat
 from zslkit.report.comparability import Comparability, differing
-from zslkit.report.comparison import Block, Stat, compare
+from zslkit.report.comparison import compare
 
 Make = Callable[..., RunRecord]
 

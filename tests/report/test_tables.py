@@ -16,8 +16,10 @@ from run_folders import UNLABELLED
 
 from zslkit.record import RunRecord
 from zslkit.report.as_data import as_json
-from zslkit.report.comparison import Block, compare, key_of
+from zslkit.report.block import Block
+from zslkit.report.comparison import compare
 from zslkit.report.published import Published
+from zslkit.report.rows import key_of
 from zslkit.report.tables import grid, markdown
 from zslkit.report.terminal import rich_table
 

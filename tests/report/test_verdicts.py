@@ -13,7 +13,9 @@ from run_folders import make_run, random_scores
 from zslkit.evaluation.outcomes import outcomes, together
 from zslkit.evaluation.sets import checked_sets
 from zslkit.evaluation.significance import mcnemar
-from zslkit.report.comparison import Block, compare, key_of
+from zslkit.report.block import Block
+from zslkit.report.comparison import compare
+from zslkit.report.rows import key_of
 from zslkit.report.significance import with_significance
 from zslkit.runs.figures import Contradiction
 from zslkit.runs.folders import SCORES, load_run

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from zslkit.datasets.catalog import RegisteredDataset
 from zslkit.errors import TrainingError, UserError
 from zslkit.runs import api
 from zslkit.runs.folders import LOG, half_written, load_run
@@ -18,7 +19,7 @@ from zslkit.testing.tiny import tiny_dataset
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     data = replace(tiny_dataset(images=False), name="digits")
-    monkeypatch.setattr(api, "load_dataset", lambda name, root: data)
+    monkeypatch.setattr(RegisteredDataset, "load", lambda named, root: data)
 
 
 def fail(out: Path, monkeypatch: pytest.MonkeyPatch, leave: str = "") -> list[Path]:

@@ -21,12 +21,12 @@ from zslkit.cli.failure import State, exit_code_of
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, UserError, ZslkitError
 from zslkit.evaluation.gzsl import evaluate
+from zslkit.registry import MODELS
 from zslkit.runs import api
 from zslkit.runs.api import Result
 from zslkit.runs.folders import find_runs, load_run
 from zslkit.training.inputs import Inputs
 from zslkit.training.loop import GradientTraining
-from zslkit.training.plan import MODELS
 from zslkit.training.selection import Selection
 from zslkit.utils.progress import Silent
 
@@ -246,7 +246,7 @@ def test_weights_made_from_trainval_are_made_anew_for_each_fold(
 ) -> None:
     def prepared(dataset: Dataset, *arguments: Any) -> Inputs:
         # What weights would be made from: the images and classes of this dataset's trainval.
-        return Inputs(object(), "pooled", (8,), None, None, "", "", "", dataset.title, None)  # type: ignore[arg-type]
+        return Inputs("pooled", (8,), None, None, object(), "", "", "", dataset.title, None)  # type: ignore[arg-type]
 
     monkeypatch.setattr("zslkit.runs.api.prepare", prepared)
     monkeypatch.setattr("zslkit.runs.job.prepare", prepared)
@@ -271,7 +271,7 @@ def test_weights_made_from_trainval_are_made_anew_for_each_fold(
 def test_what_is_picked_on_several_folds_together_is_another_run_than_what_was_averaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: int, calibration: str, told: bool
 ) -> None:
-    inputs = Inputs(object(), "pooled", (8,), None, None, "", "", "", "f", None)  # type: ignore[arg-type]
+    inputs = Inputs("pooled", (8,), None, None, object(), "", "", "", "f", None)  # type: ignore[arg-type]
     monkeypatch.setattr("zslkit.runs.api.prepare", lambda *arguments: inputs)
     settings = [
         f"protocol.folds={folds}",

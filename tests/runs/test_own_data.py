@@ -18,10 +18,10 @@ from zslkit.dataset import Dataset, Split
 from zslkit.datasets.attribute_names import shipped_card, shipped_columns
 from zslkit.errors import DataError
 from zslkit.model import ENCODER_KEYS, GradientModel
+from zslkit.registry import MODELS
 from zslkit.runs import api, plan
 from zslkit.runs.plan import make_plan, presets_of
 from zslkit.semantics import Semantics
-from zslkit.training.plan import MODELS
 from zslkit.utils.progress import Silent
 
 OURS = [e.name for e in MODELS.entries() if e.built_in]

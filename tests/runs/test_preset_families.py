@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from zslkit.datasets.catalog import find_dataset
 from zslkit.errors import UserError
-from zslkit.registry import Entry
+from zslkit.registry import MODELS, Entry
 from zslkit.runs.advice import replaced_by_search
 from zslkit.runs.plan import _preset, make_plan
-from zslkit.training.plan import MODELS
 
 
 def test_the_dataset_of_the_run_settles_the_file() -> None:
@@ -45,7 +45,7 @@ def brings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
 def test_the_file_of_the_dataset_comes_first(
     brings: Entry, name: str | None, dataset: str, file: str
 ) -> None:
-    found = _preset(brings, MODELS.load("eszsl")[1], name, dataset)
+    found = _preset(brings, MODELS.load("eszsl")[1], name, find_dataset(dataset))
     assert found is not None and found.stem == file
 
 

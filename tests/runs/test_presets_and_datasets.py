@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from zslkit.registry import MODELS
 from zslkit.runs.plan import make_plan
-from zslkit.training.plan import MODELS
 
 NAMED = ("cub", "sun", "awa2", "cub2010", "digits")
 SETTLED = json.loads((Path(__file__).parent / "settled_settings.json").read_text("utf-8"))

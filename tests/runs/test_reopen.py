@@ -23,7 +23,7 @@ from zslkit.readers.images import ArrayImages
 from zslkit.runs import api
 from zslkit.runs.load import LoadedRun, load_with_dataset
 from zslkit.runs.trained import TrainedModel
-from zslkit.training.fit import score
+from zslkit.training.scoring import score
 
 CPU = torch.device("cpu")
 BRIEF = ("features.pretrain_epochs=1", "train.epochs=1", "protocol.watch_test=0")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from zslkit.cli import app
+from zslkit.datasets.catalog import RegisteredDataset
 from zslkit.runs import api
 from zslkit.runs.job import RunJob
 from zslkit.runs.plan import make_plan
@@ -33,7 +34,7 @@ def test_config_shows_the_input_that_auto_leads_to(
     assert "if cub has images: its data is not here" in line
     line, kind = shown(capsys, "apn", "cub", "--input", "frozen")
     assert kind == "map" and "frozen backbone" in line
-    monkeypatch.setattr(api, "load_dataset", lambda name, root: tiny_dataset(images=False))
+    monkeypatch.setattr(RegisteredDataset, "load", lambda named, root: tiny_dataset(images=False))
     line, kind = shown(capsys, "eszsl", "digits")
     assert kind == "pooled" and line.endswith("of a frozen backbone)")
 
@@ -76,7 +77,7 @@ def test_it_is_the_first_that_a_run_says_and_a_finished_run_says_nothing(
         def note(self, text: str) -> None:
             notes.append(text)
 
-    monkeypatch.setattr(api, "load_dataset", lambda name, root: tiny_dataset(images=False))
+    monkeypatch.setattr(RegisteredDataset, "load", lambda named, root: tiny_dataset(images=False))
     settings = ["protocol.tune=false"]
     for _ in range(2):
         api.run("eszsl", "digits", settings=settings, out=tmp_path, device="cpu", reporter=Notes())

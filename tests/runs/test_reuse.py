@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from zslkit.cli import app
+from zslkit.datasets.catalog import RegisteredDataset
 from zslkit.runs import api
 from zslkit.runs.api import Result
 from zslkit.runs.folders import RECORD, load_run
@@ -136,9 +137,9 @@ def test_a_comparison_of_what_is_there_opens_the_data_once_and_runs_nothing(
     assert app.main(["compare", "ridge", "eszsl", "--seeds", "0,1", *line]) == 0
     made = json.loads(capsys.readouterr().out)
     opened: list[str] = []
-    load = api.load_dataset
+    load = RegisteredDataset.load
     monkeypatch.setattr(
-        api, "load_dataset", lambda name, root: opened.append(name) or load(name, root)
+        RegisteredDataset, "load", lambda at, root: opened.append(at.word) or load(at, root)
     )
     with monkeypatch.context() as patch:
         patch.setattr(api, "run", lambda *_, **__: pytest.fail("it ran"))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from zslkit.cli import app
-from zslkit.runs import api
+from zslkit.datasets.catalog import RegisteredDataset
 from zslkit.runs.folders import CONFIG, LOG, RECORD, SCORES, WEIGHTS, load_run
 from zslkit.runs.repeat import compared
 from zslkit.testing.tiny import tiny_dataset
@@ -25,7 +25,7 @@ QUICK = ["--set", "train.epochs=2", "--seed", "3", "--set", "protocol.calibratio
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = replace(tiny_dataset(images=False), name="digits")
-    monkeypatch.setattr(api, "load_dataset", lambda name, root: data)
+    monkeypatch.setattr(RegisteredDataset, "load", lambda named, root: data)
     monkeypatch.chdir(tmp_path)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from zslkit.cli import app
+from zslkit.datasets.catalog import RegisteredDataset
 from zslkit.record import AS_GIVEN
 from zslkit.runs import api
 from zslkit.runs.folders import find_runs, identity, load_run
@@ -25,7 +26,7 @@ QUICK = {"protocol": {"tune": False, "calibration": "none"}}
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Digits are a tiny dataset with features and maps, and without images."""
     data = replace(tiny_dataset(images=False), name="digits")
-    monkeypatch.setattr(api, "load_dataset", lambda name, root: data)
+    monkeypatch.setattr(RegisteredDataset, "load", lambda named, root: data)
 
 
 def run(out: Path, **features: Any) -> Path:

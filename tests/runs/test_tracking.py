@@ -20,6 +20,7 @@ import torch
 
 from zslkit.cli import app
 from zslkit.dataset import Dataset, Split
+from zslkit.datasets.catalog import RegisteredDataset
 from zslkit.errors import UserError
 from zslkit.record import RunRecord
 from zslkit.registry import BrokenPlugin, Entry
@@ -110,7 +111,7 @@ def tiny(name: str, root: Path) -> Dataset:
 def dataset() -> Iterator[None]:
     """Every run of this module is on `tiny`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "load_dataset", tiny)
+        patch.setattr(RegisteredDataset, "load", tiny)
         patch.setattr(
             "zslkit.training.loop.CHECKPOINT_SHARE", math.inf
         )  # one after every epoch, however short

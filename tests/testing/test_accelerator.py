@@ -14,9 +14,9 @@ from zslkit.config import build
 from zslkit.config.merge import Layer, merge, nested
 from zslkit.functional import self_calibration
 from zslkit.model import GradientConfig, GradientModel, Task
+from zslkit.registry import MODELS
 from zslkit.testing import check_model, tiny_task
 from zslkit.testing.accelerator import breaks, waits
-from zslkit.training.plan import MODELS
 
 
 class Plain(GradientModel):

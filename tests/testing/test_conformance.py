@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from zslkit.registry import MODELS
 from zslkit.testing import parametrize_with_checks
 from zslkit.testing.conformance import table
-from zslkit.training.plan import MODELS
 
 pytestmark = pytest.mark.slow
 

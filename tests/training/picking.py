@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from zslkit.config import FeatureConfig, ProtocolConfig
 from zslkit.dataset import Dataset, Index
+from zslkit.datasets.catalog import find_dataset
 from zslkit.model import (
     GradientConfig,
     GradientModel,
@@ -145,13 +146,14 @@ def shop(
     table = np.eye(8, dtype=np.float32)
     marked = replace(data, semantics=Semantics(table, tuple("stuvwxyz")))
     source = Guarded(table[data.labels], frozenset(data.split.trainval.tolist()), set())
-    inputs = Inputs(source, "pooled", (8,), None, None, "", "", "", "", None)
+    inputs = Inputs("pooled", (8,), None, None, source, "", "", "", "", None)
     entry = Entry(
         "mine", "mine:Mine", "mine", "1", EntryPoint("mine", "mine:Mine", "zslkit.models")
     )
     plan = Plan(
         entry,
         kind,
+        find_dataset(data.name),
         FeatureConfig(),
         ProtocolConfig.model_validate(protocol),
         kind.Config.model_validate(config),

@@ -133,7 +133,7 @@ def test_what_cannot_be_cut_is_noted(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_tensor_of_cut_photos_is_normalised() -> None:
-    from zslkit.features.extract import ImageInputs
+    from zslkit.features.forward import ImageInputs
 
     class One:
         def open(self, index: int) -> Image.Image:

@@ -9,6 +9,7 @@ import pytest
 
 from zslkit.cli.present import run_lines
 from zslkit.dataset import Dataset, Split
+from zslkit.datasets.catalog import RegisteredDataset
 from zslkit.runs import api
 from zslkit.semantics import Semantics
 from zslkit.utils.progress import Silent
@@ -48,7 +49,7 @@ def test_gamma_is_picked_where_two_classes_or_more_are_held_out(
         def note(self, text: str) -> None:
             notes.append(text)
 
-    monkeypatch.setattr(api, "load_dataset", lambda *_: solids(classes, unseen))
+    monkeypatch.setattr(RegisteredDataset, "load", lambda *_: solids(classes, unseen))
     made = api.run(
         "ridge",
         "digits",
@@ -66,7 +67,7 @@ def test_gamma_is_picked_where_two_classes_or_more_are_held_out(
 def test_the_advice_to_calibrate_is_not_given_where_it_was_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "load_dataset", lambda *_: solids(4, 1))
+    monkeypatch.setattr(RegisteredDataset, "load", lambda *_: solids(4, 1))
     made = api.run("ridge", "digits", preset="default", out=tmp_path)
     lines = "\n".join(run_lines(made.record, made.folder, False, "zslkit run"))
     assert "H is not calibrated" not in lines and "not calibrated" in lines

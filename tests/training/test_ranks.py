@@ -24,6 +24,7 @@ from zslkit.runs.api import Result
 from zslkit.runs.folders import find_runs, load_run
 from zslkit.training.shared import shares
 from zslkit.utils import distributed
+from zslkit.utils.devices import choose_device
 
 pytestmark = pytest.mark.slow
 
@@ -332,8 +333,8 @@ def test_an_error_of_another_process_names_it(
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: api.choose_device("cuda:1"), "2 processes cannot share 'cuda:1'"),
-        (lambda: api.choose_device("mps"), "2 processes cannot share 'mps'"),
+        (lambda: choose_device("cuda:1"), "2 processes cannot share 'cuda:1'"),
+        (lambda: choose_device("mps"), "2 processes cannot share 'mps'"),
     ],
 )
 def test_a_device_for_each_process(call: Callable[[], Any], words: str) -> None:

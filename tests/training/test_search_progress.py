@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from zslkit.datasets.catalog import RegisteredDataset
 from zslkit.runs import api
 from zslkit.testing.tiny import tiny_dataset
 from zslkit.utils.progress import Phase, Silent
@@ -35,7 +36,7 @@ def test_the_progress_of_a_search_ends_with_the_h_of_the_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = replace(tiny_dataset(images=False), name="digits")
-    monkeypatch.setattr(api, "load_dataset", lambda name, root: data)
+    monkeypatch.setattr(RegisteredDataset, "load", lambda named, root: data)
     reporter = Watching()
     made = api.run("eszsl", "digits", out=tmp_path, device="cpu", reporter=reporter)
     shown = [figures["best H"] for figures in reporter.shown]

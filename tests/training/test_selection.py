@@ -53,7 +53,7 @@ def picked(
         list[dict[str, Any]](),
     )
     source = Guarded(np.asarray(data.features), frozenset(data.split.trainval.tolist()), given)
-    inputs = Inputs(source, "pooled", (12,), None, None, "", "", "", "", None)
+    inputs = Inputs("pooled", (12,), None, None, source, "", "", "", "", None)
     shop = selection.ValidationContext(
         plan,
         [selection.Fold(0, data.fold(0), inputs)],

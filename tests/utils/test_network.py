@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants, file_download
 
-from zslkit.acquire.words import Encoder
 from zslkit.config import FeatureConfig
 from zslkit.errors import MissingWeights, UserError
 from zslkit.features.backbones import load_backbone
+from zslkit.readers.sentence_encoder import Encoder
 from zslkit.utils.network import answers, hub
 
 

@@ -21,12 +21,17 @@ from numpy.typing import NDArray
 from zslkit.acquire.class_join import own_class_ids
 from zslkit.acquire.feature_files import LARGE, FoundArrays, open_features, read_labels, read_split
 from zslkit.acquire.import_checks import class_counts, class_ids, refuse_odd, split_parts
-from zslkit.acquire.import_classes import Choices as Choices
-from zslkit.acquire.import_classes import ClassAttributes, attribute_vectors, class_attributes
+from zslkit.acquire.import_classes import (
+    Choices,
+    ClassAttributes,
+    attribute_vectors,
+    class_attributes,
+)
 from zslkit.acquire.layout import Layout, Undecided, find_layout
 from zslkit.dataset import PARTS, Dataset, Split
 from zslkit.datasets.attribute_table import alike, refuse_counter, refuse_doubles
-from zslkit.datasets.imported import CARD, KIND, SplitFiles, fingerprint, load_imported
+from zslkit.datasets.catalog import load_dataset
+from zslkit.datasets.imported import CARD, KIND, SplitFiles, fingerprint
 from zslkit.errors import CannotWrite, DataError, UserError, listed
 from zslkit.features.damaged_rows import FeatureRows, spans
 from zslkit.features.store import SCHEMA, stored_dtype, to_stored
@@ -88,11 +93,11 @@ def import_features(
         with _whole_folder(to, file) as folder:
             rows = _write_features(folder, plan, choices.dtype, digest, reporter)
             _write_rest(folder, plan, choices, digest)
-            load_imported(folder / CARD)  # what cannot be opened is not kept
+            load_dataset(folder / CARD)  # what cannot be opened is not kept
     origin = f"{file.name} ({found.format}, {digest[:23]})"
     return Imported(
         to / CARD,
-        load_imported(to / CARD),
+        load_dataset(to / CARD),
         origin,
         plan.notes,
         (*rows.notes(), *alike(plan.table.classes, plan.table.values)),

@@ -18,7 +18,7 @@ from zslkit.datasets.card_keys import read_card
 from zslkit.datasets.image_list import read_image_list
 from zslkit.datasets.photo_sets import empty_words, folders_of, torn_words
 from zslkit.errors import DataError, UserError
-from zslkit.readers.images import SUFFIXES
+from zslkit.readers.image_file import SUFFIXES
 from zslkit.readers.names import shown
 from zslkit.readers.photos import find_photos, folders_in
 

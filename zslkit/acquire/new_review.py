@@ -11,7 +11,7 @@ import numpy as np
 from zslkit.dataset import Dataset
 from zslkit.datasets.attribute_table import TableRow, number_in, read_rows
 from zslkit.datasets.card import inside, load_folder, unseen_names
-from zslkit.datasets.card_keys import read_card
+from zslkit.datasets.card_keys import FolderCard, read_card
 from zslkit.datasets.image_list import read_image_list
 from zslkit.datasets.photo_sets import empty_words, torn_words
 from zslkit.errors import UserError, listed
@@ -34,7 +34,7 @@ def review(card: Path) -> Review:
         contents = read_card(card)
         home = inside(card, "images", contents.images)
         if contents.attributes is None:
-            return _loaded(card, home)
+            return _loaded(card, contents, home)
         table = inside(card, "attributes", contents.attributes)
         attributes, rows = read_rows(table)
         unseen = unseen_names(card, contents)
@@ -43,12 +43,12 @@ def review(card: Path) -> Review:
     photos = _list(home, rows) if home.is_file() else _folders(home, table, rows, unseen)
     if problems := [*photos, *_cells(table, attributes, rows)]:
         return Review(tuple(problems))
-    return _loaded(card, home)
+    return _loaded(card, contents, home)
 
 
-def _loaded(card: Path, home: Path) -> Review:
+def _loaded(card: Path, contents: FolderCard, home: Path) -> Review:
     try:
-        dataset = load_folder(card)
+        dataset = load_folder(card, contents)
     except UserError as error:
         return Review((str(error),))
     return Review((), tuple(_remarks(dataset, of_folders=home.is_dir())), dataset)

@@ -13,9 +13,8 @@ from pydantic import AfterValidator, Field
 
 from zslkit.config import Config, build
 from zslkit.config.merge import Settings
-from zslkit.datasets.catalog import DATASETS
 from zslkit.errors import UnknownName, UserError, did_you_mean
-from zslkit.registry import BrokenPlugin, is_card
+from zslkit.registry import DATASETS, BrokenPlugin, is_card
 
 
 def _below(path: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from zslkit.errors import DataError
 from zslkit.readers.faults import writing
-from zslkit.readers.sentence_encoder import Encoder as Encoder
+from zslkit.readers.sentence_encoder import Encoder
 from zslkit.readers.stream import existing
 from zslkit.readers.vectors_text import look_up
 from zslkit.readers.word_vectors import Phrase, Vectors, means

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 
 import click
 
-from zslkit.cli.listing import DATASETS, MODELS, TRACKERS, ListingLine
-from zslkit.registry import BrokenPlugin, Entry
+from zslkit.cli.listing import ListingLine
+from zslkit.registry import DATASETS, MODELS, TRACKERS, BrokenPlugin, Entry
 from zslkit.utils import lifeline
 
 SECONDS = 300.0

@@ -15,7 +15,7 @@ from zslkit.cli import completers
 from zslkit.cli.chosen_runs import named_runs
 from zslkit.cli.compare_table import FORMATS, format_of, layout_of, print_comparison
 from zslkit.cli.failure import State, tell
-from zslkit.cli.listing import MODELS, find_names, find_trackers
+from zslkit.cli.listing import find_names, find_trackers
 from zslkit.cli.many import (
     Failure,
     QueuedRun,
@@ -41,11 +41,12 @@ from zslkit.cli.options import names as option_names
 from zslkit.cli.spread import Spread
 from zslkit.cli.verb import given, verb
 from zslkit.errors import UnknownName, UserError, ZslkitError
+from zslkit.registry import MODELS
 
 if TYPE_CHECKING:
     from zslkit.runs.api import Result
-    from zslkit.runs.find import RunQuery
     from zslkit.runs.folders import Run
+    from zslkit.training.plan import Plan
 
 OF_TABLE = {
     *("names", "as_papers_do", "strict", "form", "markdown", "as_json", "columns", "title", "out"),
@@ -233,22 +234,22 @@ def _watching(jobs: Sequence[QueuedRun]) -> list[QueuedRun]:
     for job in jobs:
         chosen = job.arguments["overrides"]
         try:
-            query = _query(job)
+            plan = _plan(job)
         except ZslkitError:  # told where the run is made
             watching.append(job)
             continue
         there = find_runs(job.arguments["out"], tell) if there is None else there
-        if job.arguments["again"] or not matching_runs(there, query, job.seed):
+        if job.arguments["again"] or not matching_runs(there, plan, job.seed):
             chosen = chosen | {"protocol": chosen.get("protocol", {}) | {"watch_test": 1}}
         watching.append(replace(job, arguments={**job.arguments, "overrides": chosen}))
     return watching
 
 
-def _query(job: QueuedRun) -> RunQuery:
-    from zslkit.runs.find import run_query
+def _plan(job: QueuedRun) -> Plan:
+    from zslkit.runs.plan import make_plan
 
     choices = {name: job.arguments[name] for name in CHOICES}
-    return run_query(job.name, job.arguments["dataset"], **choices)
+    return make_plan(job.name, job.arguments["dataset"], **choices)
 
 
 def _finished_runs(jobs: Sequence[QueuedRun], out: Path) -> tuple[list[Run], list[tuple[str, int]]]:
@@ -265,7 +266,7 @@ def _finished_runs(jobs: Sequence[QueuedRun], out: Path) -> tuple[list[Run], lis
     missing: list[tuple[str, int]] = []
     for model, of_model in groupby(jobs, lambda job: job.name):
         own = list(of_model)
-        looked_for = _query(own[0])
+        looked_for = _plan(own[0])
         matching = {job.seed: matching_runs(there, looked_for, job.seed) for job in own}
         found += (runs := [run for of_seed in matching.values() for run in of_seed])
         missing += [(model, seed) for seed, of_seed in matching.items() if not of_seed]

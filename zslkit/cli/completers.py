@@ -16,10 +16,9 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from zslkit.cli.listing import DATASETS, MODELS, TRACKERS
 from zslkit.cli.source import Fault, config_keys, facts, locate
 from zslkit.errors import UserError
-from zslkit.registry import Registry
+from zslkit.registry import DATASETS, MODELS, TRACKERS, Registry
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 

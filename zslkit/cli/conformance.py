@@ -8,9 +8,9 @@ import click
 
 from zslkit.cli import completers
 from zslkit.cli.failure import State, tell
-from zslkit.cli.listing import MODELS
 from zslkit.cli.output import print_columns, print_json
 from zslkit.cli.verb import verb
+from zslkit.registry import MODELS
 
 check_option = partial(
     click.option, metavar="CHECK", multiple=True, shell_complete=completers.checks

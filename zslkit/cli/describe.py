@@ -10,12 +10,11 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from zslkit.cli.listing import MODELS
 from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.config import Config, FeatureConfig, ProtocolConfig
 from zslkit.config.wording import rule_of, shown, type_name
 from zslkit.model import ENCODER_KEYS, Model, brings_encoder
-from zslkit.registry import Entry
+from zslkit.registry import MODELS, Entry
 from zslkit.runs.plan import presets_of
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from zslkit.cli import machine
 from zslkit.cli.check import checked
 from zslkit.cli.failure import tell
-from zslkit.cli.listing import DATASETS, MODELS, TRACKERS, ListingLine, contract_rule, lines
+from zslkit.cli.listing import ListingLine, contract_rule, lines
 from zslkit.cli.machine import Finding, fault, note, ok
 from zslkit.cli.options import data_root_option, flag
 from zslkit.cli.output import print_columns, print_json, size_words
 from zslkit.cli.verb import verb
+from zslkit.registry import DATASETS, MODELS, TRACKERS
 
 if TYPE_CHECKING:
     from zslkit.dataset import DatasetSource

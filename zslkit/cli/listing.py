@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zslkit.cli.source import Facts, Fault, constant, derives, facts, is_there, missing_imports
-from zslkit.registry import Entry, Registry, is_card, refusing
+from zslkit.registry import DATASETS, MODELS, TRACKERS, Entry, Registry, is_card
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,8 @@ def _fault(registry: Registry, entry: Entry) -> str:
     the right base class."""
     if missing := missing_imports(entry.target.partition(":")[0]):
         return f"it imports {', '.join(missing)}, which is not installed"
-    base = BASES[registry.group]
-    wrong = derives(entry.target, base) is False
-    return f"it is no subclass of {base.replace(':', '.')}" if wrong else ""
+    wrong = derives(entry.target, registry.base) is False
+    return f"it is no subclass of {registry.base.replace(':', '.')}" if wrong else ""
 
 
 def contract_rule(said: Facts) -> str:
@@ -98,36 +97,6 @@ def _lacking(line: ListingLine) -> str:
     missing = [name for name in names if isinstance(name, str) and not is_there(name)]
     how = f"; install it with: {line.get('install')}" if line.get("install") else ""
     return f"needs {', '.join(missing)}, which is not installed{how}" if missing else ""
-
-
-def _is_model(entry: Entry, loaded: Any) -> None:
-    from zslkit.model import check_model  # here, because it brings torch
-
-    refusing(check_model)(entry, loaded)
-
-
-def _is_source(entry: Entry, loaded: Any) -> None:
-    from zslkit.datasets.catalog import check_source
-
-    check_source(entry, loaded)
-
-
-def _is_tracker(entry: Entry, loaded: Any) -> None:
-    from zslkit.tracker import check_tracker
-
-    refusing(check_tracker)(entry, loaded)
-
-
-BASES = {
-    "zslkit.models": "zslkit.model:Model",
-    "zslkit.datasets": "zslkit.dataset:DatasetSource",
-    "zslkit.trackers": "zslkit.tracker:Tracker",
-}
-"""The class that every entry of a group derives from."""
-
-MODELS = Registry("zslkit.models", "model", _is_model)
-DATASETS = Registry("zslkit.datasets", "dataset", _is_source)
-TRACKERS = Registry("zslkit.trackers", "tracker", _is_tracker)
 
 
 def find_trackers(names: Sequence[str]) -> None:

@@ -9,10 +9,10 @@ from typing import cast
 import click
 
 from zslkit.cli.lazy import LazyGroup
-from zslkit.cli.listing import DATASETS, MODELS
 from zslkit.cli.options import explained, path_option
 from zslkit.cli.output import echo, print_json
 from zslkit.cli.verb import verb
+from zslkit.registry import DATASETS, MODELS
 from zslkit.scaffold import KINDS, Kind, new_dataset, new_model
 
 out_option = path_option(

@@ -9,14 +9,14 @@ import click
 
 from zslkit.cli import completers
 from zslkit.cli.failure import State, tell
-from zslkit.cli.listing import DATASETS, MODELS, ListingLine, contract_rule, lines, tracker_lines
+from zslkit.cli.listing import ListingLine, contract_rule, lines, tracker_lines
 from zslkit.cli.options import flag
 from zslkit.cli.output import echo, print_columns, print_json, shorten
 from zslkit.cli.source import Fault
 from zslkit.cli.source import facts as facts_of
 from zslkit.cli.verb import verb
 from zslkit.errors import UserError
-from zslkit.registry import BrokenPlugin, Entry
+from zslkit.registry import DATASETS, MODELS, BrokenPlugin, Entry
 
 check_option = flag("--check", "Import each one in a process of its own, and report which fail.")
 

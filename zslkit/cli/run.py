@@ -234,12 +234,13 @@ def _equality(found: Repetition, folder: Path) -> str:
 
 def _standing(arguments: Mapping[str, Any]) -> Run:
     """The newest run that is there. Raises UserError if there is none."""
-    from zslkit.runs.find import matching_runs, other_source, run_query
+    from zslkit.runs.find import matching_runs, other_source
     from zslkit.runs.folders import find_runs
+    from zslkit.runs.plan import make_plan
 
     model, dataset, seed, out = (arguments[key] for key in ("model", "dataset", "seed", "out"))
     choices = {key: arguments[key] for key in ("settings", "config", "preset", "overrides")}
-    looked_for = run_query(model, dataset, **choices)
+    looked_for = make_plan(model, dataset, **choices)
     found = matching_runs(find_runs(out, tell), looked_for, seed)
     if not found:
         raise UserError(

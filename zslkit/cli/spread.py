@@ -1,22 +1,17 @@
 """Many runs, or points of a search, at once: joblib carries them to processes here (loky) or to the
-workers of a cluster (Dask, Ray)."""
+workers of a cluster (`zslkit.cli.clusters`)."""
 
 from __future__ import annotations
 
-import _thread
-import importlib
-import logging
 import os
 import re
 import shutil
-import signal
 import threading
 import time
 import uuid
 import warnings
 from collections import Counter
 from collections.abc import Container, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,19 +19,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zslkit import __version__
+from zslkit.cli import clusters
 from zslkit.cli.verb import refuse
-from zslkit.cli.worker import BEGUN, Order, Site, WorkerReply, make, this_process
-from zslkit.errors import UserError, ZslkitError
+from zslkit.cli.worker import BEGUN, Lost, Order, Site, WorkerReply, make, this_process
+from zslkit.errors import UserError
 from zslkit.registry import is_card
 from zslkit.utils.files import cache_root, clear, marked
 from zslkit.utils.stops import Stop, received
-
-CONNECT = 15
-"""Seconds that a scheduler may take to answer."""
-
-
-class Lost(Exception):
-    """Workers ended before they could answer; the text says how, as far as anyone knows."""
 
 
 @dataclass(frozen=True)
@@ -223,21 +212,30 @@ def _absolute(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _given_out(orders: Sequence[Order], spread: Spread, site: Site) -> Iterator[WorkerReply]:
     """One round. Raises Lost if workers ended before they answered."""
+    if spread.backend == "dask":
+        with clusters.dask(str(spread.scheduler)):
+            yield from _made(orders)
+    elif spread.backend == "ray":
+        with clusters.ray(spread.scheduler):
+            yield from _made(orders, "list")  # Ray's pool can do no other
+    else:
+        with _local(site):
+            yield from _made(orders)
+
+
+@contextmanager
+def _local(site: Site) -> Iterator[None]:
+    """Processes of this machine. Raises Lost if one ends without an answer."""
     import joblib
 
-    if spread.backend == "local":
-        _quiet_ends()
-        with joblib.parallel_config(
-            backend="loky", n_jobs=site.workers, inner_max_num_threads=site.threads
-        ):
-            try:
-                yield from _made(orders)
-            except BrokenProcessPool as error:
-                raise Lost(_end_of(error)) from error
-    elif spread.backend == "dask":
-        yield from _by_dask(orders, str(spread.scheduler))
-    else:
-        yield from _by_ray(orders, spread.scheduler)
+    _quiet_ends()
+    with joblib.parallel_config(
+        backend="loky", n_jobs=site.workers, inner_max_num_threads=site.threads
+    ):
+        try:
+            yield
+        except BrokenProcessPool as error:
+            raise Lost(_end_of(error)) from error
 
 
 def _quiet_ends() -> None:
@@ -273,106 +271,3 @@ def _made(orders: Sequence[Order], return_as: str = "generator_unordered") -> It
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that closing early cuts runs off is known
                 coming.close()
-
-
-def _needed(package: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise UserError(
-            f"--backend {extra} needs {package}, which is not installed; install it with: pip "
-            f"install 'zslkit[{extra}]'"
-        ) from error
-
-
-def _by_dask(orders: Sequence[Order], address: str) -> Iterator[WorkerReply]:
-    distributed = _needed("distributed", "dask")
-    import joblib
-
-    for name in ("distributed", "distributed.client"):  # their errors are told here in a sentence
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        client = distributed.Client(address, timeout=CONNECT, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"No Dask scheduler answers at {address} ({error}); start one with: dask scheduler"
-        ) from error
-    mend = "start it again, and the same command goes on from here"
-    gone = f"The scheduler at {address} was lost; {mend}"
-    with client, joblib.parallel_config(backend="dask", client=client), _watched(client) as failed:
-        try:
-            yield from _made(orders)
-        except TimeoutError as error:
-            raise UserError(
-                f"The scheduler at {address} has no worker; start some with: dask worker {address} "
-                "--nthreads 1"
-            ) from error
-        except CancelledError as error:
-            raise ZslkitError(gone) from error
-        except KeyboardInterrupt:
-            if not failed:
-                raise
-            if isinstance(failed[0], ConnectionError):
-                raise ZslkitError(gone) from failed[0]
-            if isinstance(failed[0], distributed.KilledWorker):
-                raise Lost("Dask gave it up after several workers died") from failed[0]
-            why = f"{type(failed[0]).__name__}: {failed[0]}"
-            raise UserError(
-                f"The workers of {address} could not begin ({why}); install zslkit and the plugins "
-                "in their environment as well"
-            ) from failed[0]
-
-
-@contextmanager
-def _watched(client: Any) -> Iterator[list[BaseException]]:
-    """The errors of tasks that Dask gave up, or lost with the scheduler. joblib would wait for them
-    for ever, so it is interrupted."""
-    failed: list[BaseException] = []
-    ended = threading.Event()
-    # A shell lets its background jobs ignore SIGINT, and then that would wake nobody.
-    signum = getattr(signal, "SIGUSR1", signal.SIGINT)
-    before = signal.signal(signum, signal.default_int_handler)
-
-    def watch() -> None:
-        while not ended.wait(0.5):
-            if client.status in ("closing", "closed"):
-                failed.append(ConnectionError("the scheduler is gone"))
-            failed.extend(
-                s.exception
-                for s in list(client.futures.values())
-                if s.status == "error" and s.exception is not None
-            )
-            if failed:
-                _thread.interrupt_main(signum)
-                return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield failed
-    finally:
-        ended.set()
-        thread.join()
-        signal.signal(signum, before)
-
-
-def _by_ray(orders: Sequence[Order], address: str | None) -> Iterator[WorkerReply]:
-    ray = _needed("ray", "ray")
-    import joblib
-
-    _needed("ray.util.joblib", "ray").register_ray()
-    try:
-        ray.init(address=address or "auto", logging_level=logging.ERROR, log_to_driver=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"No Ray cluster answers at {address or 'this machine'} ({error}); start one with: ray "
-            "start --head"
-        ) from error
-    try:
-        with joblib.parallel_config(backend="ray", n_jobs=-1):
-            try:
-                yield from _made(orders, "list")  # Ray's pool can do no other
-            except Exception as error:
-                raise Lost(f"{type(error).__name__}: {error}") from error
-    finally:
-        ray.shutdown()

@@ -88,6 +88,10 @@ class Order:
     point: Mapping[str, Any] | None = None
 
 
+class Lost(Exception):
+    """Workers ended before they could answer; the text says how, as far as anyone knows."""
+
+
 @dataclass(frozen=True)
 class WorkerReply:
     """What became of an order: a finished run (its folder below `out`), the figures of a point, a

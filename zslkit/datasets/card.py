@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zslkit.dataset import Dataset
 from zslkit.datasets.attribute_table import ClassTable, read_class_table, refuse_counter
-from zslkit.datasets.card_keys import FolderCard, read_card
+from zslkit.datasets.card_keys import FolderCard
 from zslkit.datasets.card_semantics import gather
 from zslkit.datasets.descriptions import read_descriptions
 from zslkit.datasets.image_list import read_image_list
@@ -19,18 +19,15 @@ from zslkit.readers.word_vectors import read_word_vectors
 from zslkit.utils.files import lines_of, read_text
 
 
-def load_folder(path: Path) -> Dataset:
-    """Load the dataset that a card describes; the same card and files give the same split.
+def load_folder(path: Path, card: FolderCard) -> Dataset:
+    """Load the dataset that the card at `path` describes; the same files give the same split.
 
     Classes are in the order of the CSV. Photos of folders are in sorted path order, those of a list
     in its order. `hold_out` makes the split unless a list states it.
 
     Raises:
-        UserError: Names the invalid key of the card.
         DataError: Names the card and the data that do not match it.
     """
-    path = Path(path)
-    card = read_card(path)
     files = {
         key: file_of(path, key, value)
         for key in ("attributes", "descriptions", "image_attributes", "word_vectors")

@@ -89,15 +89,12 @@ def fingerprint(digest: str, shape: tuple[int, ...], dtype: str, layout: str = "
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def load_imported(path: Path) -> Dataset:
-    """Load the dataset that a card describes; its features stay on disk.
+def load_imported(path: Path, card: ImportedCard) -> Dataset:
+    """Load the dataset that the card at `path` describes; its features stay on disk.
 
     Raises:
-        UserError: Names the invalid key of the card.
         DataError: Names the card or file that does not fit.
     """
-    path = Path(path)
-    card = read_card(path)
     table = read_class_table(file_of(path, "attributes", card.attributes))
     words = None
     if card.word_vectors is not None:

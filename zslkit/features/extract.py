@@ -24,14 +24,13 @@ from zslkit.config import FeatureConfig
 from zslkit.dataset import Images
 from zslkit.errors import CannotWrite, DataError
 from zslkit.features.backbones import Backbone, Transform, headless, untrained
-from zslkit.features.forward import ImageInputs as ImageInputs
 from zslkit.features.forward import NotOpened, Precision, frozen, passed, pixels_of
-from zslkit.features.store import SCHEMA, FeatureStore, cache_root, stored_dtype, to_stored
+from zslkit.features.store import SCHEMA, FeatureStore, stored_dtype, to_stored
 from zslkit.features.unreadable import content_of, look, refuse
 from zslkit.readers.depth import SCALED
 from zslkit.readers.faults import writing
 from zslkit.utils import distributed
-from zslkit.utils.files import replacing
+from zslkit.utils.files import cache_root, replacing
 from zslkit.utils.locks import acquired
 from zslkit.utils.progress import Reporter
 

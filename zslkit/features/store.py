@@ -21,8 +21,14 @@ from torch import Tensor
 
 from zslkit.dataset import Images
 from zslkit.errors import DataError
-from zslkit.utils.files import cache_root as cache_root
-from zslkit.utils.files import check_permitted, need_plain, parse_json, read_small, replacing
+from zslkit.utils.files import (
+    cache_root,
+    check_permitted,
+    need_plain,
+    parse_json,
+    read_small,
+    replacing,
+)
 
 SCHEMA = 1
 _ARRAYS = ("maps.npy", "pooled.npy")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from zslkit.page.scale import Scale
 from zslkit.report.badges import Badge, Badges
+from zslkit.report.block import COSTS, Block, Row
 from zslkit.report.comparability import Comparability
-from zslkit.report.comparison import COSTS, Block, Row
 from zslkit.report.published import Published
 from zslkit.report.tables import Cell, grid, how_published
 

@@ -15,7 +15,7 @@ from zslkit.evaluation.metrics import Curve
 from zslkit.evaluation.sets import checked_sets
 from zslkit.page.board import Board, TableLine
 from zslkit.page.scale import Scale, path
-from zslkit.report.comparison import Block
+from zslkit.report.block import Block
 from zslkit.report.sampling import pair_sentence
 from zslkit.report.tables import seconds_words
 from zslkit.runs.folders import Run

@@ -11,7 +11,7 @@ from zslkit.config.merge import flat
 from zslkit.errors import DataError
 from zslkit.page.board import TableLine
 from zslkit.record import PICKED, GitState, RunRecord
-from zslkit.report.comparison import METRICS, Stat
+from zslkit.report.block import METRICS, Stat
 from zslkit.report.tables import spread
 from zslkit.runs.folders import Run
 from zslkit.runs.source import combined

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zslkit.errors import UnknownName, UserError
-from zslkit.report.comparison import key_of
+from zslkit.report.rows import key_of
 from zslkit.runs.folders import Run
 from zslkit.runs.inventory import contents
 from zslkit.runs.named import runs_named

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from zslkit.page.board import TableLine, marks_of
 from zslkit.report.badges import Badge
-from zslkit.report.comparison import METRICS, Block, PickedOnTest
+from zslkit.report.block import METRICS, Block, PickedOnTest
 from zslkit.report.tables import ON_TEST_TITLE, on_test_grid, on_test_notes, signed, with_gamma
 
 OPTIMISTIC = Badge(

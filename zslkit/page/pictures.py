@@ -236,7 +236,7 @@ def galleries(
 def _attends(run: Run) -> bool:
     """Whether the model overrides `attention`; checked before its features are loaded."""
     from zslkit.model import Model
-    from zslkit.training.plan import MODELS
+    from zslkit.registry import MODELS
 
     info = run.record.model
     model = MODELS.load(f"{info.distribution}:{info.name}")[1]

@@ -22,7 +22,7 @@ from zslkit.page.pictures import Gallery
 from zslkit.page.training import courses
 from zslkit.report.as_data import as_json
 from zslkit.report.badges import KINDS, Badge
-from zslkit.report.comparison import METRICS, Block
+from zslkit.report.block import METRICS, Block
 from zslkit.report.sampling import sentences_of
 from zslkit.report.tables import plain, remarks
 from zslkit.runs.folders import Run

@@ -11,8 +11,8 @@ from zslkit.errors import UserError, ZslkitError
 from zslkit.page.gather import Gathered
 from zslkit.page.pictures import FOLDER, Album, Pictures, galleries
 from zslkit.page.render import GENERATOR, Section, page
+from zslkit.report.block import Block
 from zslkit.report.blocks import blocks_of
-from zslkit.report.comparison import Block
 from zslkit.runs.folders import Run
 from zslkit.utils.files import recover, replacing_folder, why
 from zslkit.utils.progress import Reporter, Silent

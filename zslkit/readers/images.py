@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from zslkit.errors import DataError
 from zslkit.readers.faults import reading
-from zslkit.readers.image_file import SUFFIXES as SUFFIXES
-from zslkit.readers.image_file import read_image as read_image
-from zslkit.readers.image_file import scaling
+from zslkit.readers.image_file import read_image, scaling
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,7 +13,8 @@ from pathlib import Path
 from zslkit.errors import UserError
 from zslkit.evaluation.gzsl import Metrics, measure, peak
 from zslkit.report.badges import picked_on_test
-from zslkit.report.comparison import METRICS, Block, PickedOnTest, Row, Stat, optimism
+from zslkit.report.block import METRICS, Block, PickedOnTest, Row, Stat
+from zslkit.report.comparison import optimism
 from zslkit.report.significance import run_sets
 from zslkit.runs.figures import check_figures
 from zslkit.runs.folders import load_run

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from zslkit.report.as_papers_do import with_rows_picked_on_test
 from zslkit.report.block import Block
-from zslkit.report.comparison import compare, key_of
+from zslkit.report.comparison import compare
 from zslkit.report.published import everything
+from zslkit.report.rows import key_of
 from zslkit.report.significance import with_significance
 from zslkit.runs.figures import Contradiction, Recorded, one_run_of_several_seeds
 

@@ -8,13 +8,7 @@ from dataclasses import fields, replace
 
 from zslkit.record import RunRecord
 from zslkit.report.badges import badges_of
-from zslkit.report.block import COSTS as COSTS
-from zslkit.report.block import MARK
-from zslkit.report.block import METRICS as METRICS
-from zslkit.report.block import Block as Block
-from zslkit.report.block import PickedOnTest as PickedOnTest
-from zslkit.report.block import Row as Row
-from zslkit.report.block import Stat as Stat
+from zslkit.report.block import COSTS, MARK, METRICS, Block, Row, Stat
 from zslkit.report.comparability import (
     SEEN_ALONE,
     TRANSDUCTIVE,
@@ -23,8 +17,7 @@ from zslkit.report.comparability import (
     settled,
 )
 from zslkit.report.published import Published
-from zslkit.report.rows import Key, changed, rows_of, variants
-from zslkit.report.rows import key_of as key_of
+from zslkit.report.rows import Key, changed, key_of, rows_of, variants
 
 
 def compare(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zslkit.report.comparison import Stat
+from zslkit.report.block import Stat
 from zslkit.utils.files import replacing
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from zslkit.evaluation.significance import (
     seeds_needed,
     too_few,
 )
-from zslkit.report.comparison import Block
+from zslkit.report.block import Block
 from zslkit.report.sampling import RowPair, Sampling, sentences_of
 from zslkit.runs.figures import Contradiction, check_figures
 from zslkit.runs.folders import Run, load_run

@@ -15,7 +15,7 @@ from zslkit.config.merge import Layer, merge, nested, read_yaml
 from zslkit.config.scalars import number
 from zslkit.errors import UserError
 from zslkit.record import RunRecord
-from zslkit.report.comparison import Stat
+from zslkit.report.block import Stat
 from zslkit.utils.seeds import MOST_SEED
 
 FIGURES = ("T1", "U", "S", "H", "AUSUC")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslkit.errors import ZslkitError
 from zslkit.report import plots
-from zslkit.report.comparison import Stat
+from zslkit.report.block import Stat
 from zslkit.report.study import FIGURES, Plot, Study, StudyLine
 from zslkit.report.tables import markdown_text, plain, spread
 from zslkit.utils.files import replacing

@@ -13,7 +13,6 @@ from zslkit.config.wording import shown
 from zslkit.dataset import Dataset
 from zslkit.datasets.attribute_names import shipped_columns
 from zslkit.errors import UserError
-from zslkit.registry import is_card
 from zslkit.runs.plan import make_plan, presets_of
 from zslkit.training.plan import Plan
 
@@ -22,16 +21,12 @@ DEFAULT = "preset default.yaml"
 
 
 def fitting_preset(
-    plan: Plan,
-    dataset: str | Path,
-    data_root: str | Path,
-    data: Dataset,
-    choices: Mapping[str, Any],
+    plan: Plan, data_root: str | Path, data: Dataset, choices: Mapping[str, Any]
 ) -> str:
     """Sentence with the command for a preset made for the dataset's attributes; "" if none fits.
 
     Only for a run without such a preset: none is requested, and the model has none for the dataset.
-    `dataset` and `data_root` are as the user names them; choices, as of `make_plan`.
+    `data_root` is as the user names it; choices, as of `make_plan`.
     """
     used = {origin for origin in plan.origins.values() if origin.startswith("preset ")}
     found = shipped_columns(data.semantics.names)
@@ -41,14 +36,15 @@ def fitting_preset(
     if name not in presets_of(plan.model_class):
         return ""
     try:
-        other = make_plan(model, dataset, **{**choices, "preset": name})
+        other = make_plan(model, plan.dataset, **{**choices, "preset": name})
     except UserError:  # a faulty preset that nobody asked for
         return ""
     if other.deciding == plan.deciding:
         return ""
-    root = [] if is_card(dataset) or str(data_root) == "data" else ["--data-root", str(data_root)]
+    usual = plan.dataset.is_card or str(data_root) == "data"
+    root = [] if usual else ["--data-root", str(data_root)]
     command = shlex.join(
-        ["zslkit", "run", "-m", model, "-d", str(dataset), *root, "--preset", name]
+        ["zslkit", "run", "-m", model, "-d", plan.dataset.word, *root, "--preset", name]
     )
     return f"the attributes are those of {found[0]}, for which {model} has settings: {command}"
 

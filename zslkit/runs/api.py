@@ -12,13 +12,12 @@ from typing import Any
 from zslkit.config import Input
 from zslkit.config.merge import GivenSettings, Settings
 from zslkit.dataset import Dataset
-from zslkit.datasets.catalog import DATASETS, load_dataset
+from zslkit.datasets.catalog import NamedDataset
 from zslkit.errors import UserError
 from zslkit.features.unreadable import readable
-from zslkit.registry import is_card
 from zslkit.runs import tracking
 from zslkit.runs.advice import fitting_preset, replaced_by_search
-from zslkit.runs.find import RunQuery, matching_runs, run_query
+from zslkit.runs.find import matching_runs
 from zslkit.runs.folders import find_runs_of, run_path
 from zslkit.runs.job import ExternalWeights as ExternalWeights
 from zslkit.runs.job import RunJob
@@ -26,11 +25,12 @@ from zslkit.runs.plan import make_plan
 from zslkit.runs.processes import Reuse, found, result_of
 from zslkit.runs.result import Result as Result
 from zslkit.training.inputs import Inputs, choose_input, prepare
+from zslkit.training.plan import Plan
 from zslkit.training.search import TrialExecutor
 from zslkit.training.selection import ValidationContext
 from zslkit.utils import distributed, library_state
 from zslkit.utils.determinism import deterministic as only_deterministic
-from zslkit.utils.devices import choose_device as choose_device
+from zslkit.utils.devices import choose_device
 from zslkit.utils.progress import Reporter, Silent
 from zslkit.utils.seeds import check_seed
 from zslkit.utils.stops import contained
@@ -61,7 +61,7 @@ def resolve_input(
     with contained(f"The model {model!r}"), library_state.held(model):
         plan = make_plan(model, dataset, **choices)
         try:
-            data: Dataset | None = load_dataset(dataset, data_root)
+            data: Dataset | None = plan.dataset.load(data_root)
         except UserError:
             data = None
         accepted, name = plan.model_class.inputs, plan.entry.name
@@ -139,8 +139,7 @@ def run(
         job = _job(model, dataset, seed, data_root, device, reporter, choices)
         job = replace(job, external_weights=trained, trackers=ready, executor=executor)
         result = result_of(job, Path(out), _reuse(again, reuse_changed))
-    root = Path(dataset) if is_card(dataset) else Path(data_root)  # where it is found again
-    return replace(result, data_root=root, device=device)
+    return replace(result, data_root=job.plan.dataset.place(data_root), device=device)
 
 
 def _reuse(again: bool, reuse_changed: bool) -> Reuse:
@@ -179,7 +178,7 @@ class Finder:
     """
 
     def __init__(self) -> None:
-        self._wanted: dict[str, RunQuery] = {}
+        self._wanted: dict[str, Plan] = {}
         self._jobs: dict[str, RunJob] = {}
         self._opened: dict[str, Any] = {}
 
@@ -210,16 +209,16 @@ class Finder:
             return None, []
         key = json.dumps([model, str(dataset), str(data_root), device, choices], default=str)
         if key not in self._wanted:
-            self._wanted[key] = run_query(model, dataset, **choices)
-        query = self._wanted[key]
-        model_folder = run_path(Path(out), query.dataset, query.plan.entry.name, seed, "").parent
+            self._wanted[key] = make_plan(model, dataset, **choices)
+        plan = self._wanted[key]
+        model_folder = run_path(Path(out), plan.dataset.name, plan.entry.name, seed, "").parent
         runs = find_runs_of(model_folder, seed, lambda sentence: None)
-        if not any(not run.record.elsewhere for run in matching_runs(runs, query, seed)):
+        if not any(not run.record.elsewhere for run in matching_runs(runs, plan, seed)):
             return None, []
         with only_deterministic(deterministic):
             if key not in self._jobs:
                 self._jobs[key] = _job(
-                    model, dataset, seed, data_root, device, reporter, choices, self._opened
+                    model, plan.dataset, seed, data_root, device, reporter, choices, self._opened
                 )
             job = replace(self._jobs[key], seed=seed, reporter=reporter)
             return found(job, job.place(Path(out)), _reuse(again, reuse_changed))
@@ -227,7 +226,7 @@ class Finder:
 
 def _job(
     model: str,
-    dataset: str | Path,
+    dataset: str | Path | NamedDataset,
     seed: int,
     data_root: str | Path,
     device: str,
@@ -252,12 +251,13 @@ def _job(
             chosen_device = choose_device(device)
             # Before the data, so that missing weights are reported at once.
             encoder = plan.encoder()
-        place = f"{dataset} {data_root}"
-        with library_state.held(str(dataset)):
-            data: Dataset = once(place, lambda: load_dataset(dataset, data_root))
+        named = plan.dataset
+        place = f"{named.word} {data_root}"
+        with library_state.held(named.word):
+            data: Dataset = once(place, lambda: named.load(data_root))
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
-        if fitting := fitting_preset(plan, str(dataset), data_root, data, choices):
+        if fitting := fitting_preset(plan, data_root, data, choices):
             reporter.note(f"{data.name}: {fitting}")
         input_kind = choose_input(plan.model_class.inputs, plan.features, data, plan.entry.name)
         began = time.monotonic()
@@ -270,6 +270,5 @@ def _job(
 
     asked = f"{place} {chosen_device} {input_kind} {plan.features.model_dump_json()}"
     inputs = once(asked, make) if encoder is None else make()
-    published = "" if is_card(dataset) else str(DATASETS.load(str(dataset))[1].published_as)
     seconds = time.monotonic() - began
-    return RunJob(plan, data, inputs, seed, chosen_device, reporter, seconds, published)
+    return RunJob(plan, data, inputs, seed, chosen_device, reporter, seconds)

@@ -35,6 +35,7 @@ from zslkit.runs.scores import Scores, ScoreStream
 from zslkit.runs.source import files_of, folder_of
 from zslkit.training import selection, weights
 from zslkit.training.fit import fit, make_model
+from zslkit.training.loop import Loop
 from zslkit.training.rescoring import Rescored, fingerprint, rescore
 from zslkit.training.scoring import Rows, answer_rows, score_rows
 from zslkit.training.withheld import Withheld, withheld
@@ -142,18 +143,15 @@ def _train(job: RunJob, model: Model, folder: RunFolder, watch: TestWatch | None
     if job.external_weights is not None:
         job.external_weights.fill(model)
         return 0.0
-    return fit(
-        model,
-        job.data,
-        job.inputs,
+    loop = Loop(
         seed=job.seed,
         device=job.device,
         reporter=job.reporter,
         log=folder.log,
-        name="train",
-        checkpoint=folder.checkpoint,
+        checkpoint_path=folder.checkpoint,
         observer=watch,
     )
+    return fit(model, job.data, job.inputs, loop)
 
 
 def _watch(job: RunJob, config: ModelConfig, held: Withheld) -> TestWatch | None:
@@ -285,7 +283,7 @@ def _dataset_info(job: RunJob) -> schema.DatasetInfo:
         seen=int(data.seen.sum()),
         unseen=int((~data.seen).sum()),
         **{f"n_{part}": len(index) for part, index in data.split.parts().items()},
-        published_as=job.published_as,
+        published_as=job.plan.dataset.published_as,
         semantics=data.semantics.kind,
         n_skipped=len(data.skipped),
         encoder=data.encoder,

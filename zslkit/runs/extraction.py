@@ -11,7 +11,7 @@ from typing import Any
 
 from zslkit.config import FeatureConfig
 from zslkit.dataset import Dataset
-from zslkit.datasets.catalog import load_dataset
+from zslkit.datasets.catalog import find_dataset
 from zslkit.errors import UserError
 from zslkit.features.store import FeatureStore
 from zslkit.features.unreadable import readable
@@ -100,9 +100,10 @@ def prepare_features(
     distributed.join()
     reporter = (reporter if distributed.first() else None) or Silent()
     with distributed.in_turn():
-        features = make_features(dataset, settings=settings, config=config, overrides=overrides)
+        named = find_dataset(dataset)
+        features = make_features(named, settings=settings, config=config, overrides=overrides)
         chosen_device = choose_device(device)
-        data = load_dataset(dataset, data_root)
+        data = named.load(data_root)
         for note in data.notes:
             reporter.note(f"{data.name}: {note}")
         if data.images is None:

@@ -40,7 +40,6 @@ class RunJob:
 
     Attributes:
         extract_seconds: Time already spent on the inputs.
-        published_as: Key of the dataset in the tables of published results, "" if it has none.
         external_weights: Weights of another program, used instead of a training.
         executor: Runs the points of a search; None for this process.
     """
@@ -52,7 +51,6 @@ class RunJob:
     device: torch.device
     reporter: Reporter
     extract_seconds: float
-    published_as: str
     external_weights: ExternalWeights | None = None
     trackers: Sequence[tracking.Ready] = ()
     executor: TrialExecutor | None = None

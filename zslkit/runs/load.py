@@ -15,22 +15,22 @@ import torch
 from zslkit.config import FeatureConfig, ProtocolConfig, build
 from zslkit.config.merge import Settings
 from zslkit.dataset import Dataset, Index
-from zslkit.datasets.catalog import load_dataset
+from zslkit.datasets.catalog import NamedDataset, find_dataset
 from zslkit.errors import DataError, UnknownName, UserError
 from zslkit.features.backbones import Transform
-from zslkit.features.extract import ImageInputs
+from zslkit.features.forward import ImageInputs
 from zslkit.features.preprocess import Pixels, Preprocessor
 from zslkit.features.unreadable import readable
 from zslkit.model import Model
 from zslkit.record import Environment, RunRecord
-from zslkit.registry import is_card
+from zslkit.registry import MODELS, is_card
 from zslkit.runs.figures import check_kept
 from zslkit.runs.folders import WEIGHTS, Run, load_run
 from zslkit.runs.source import changed, sources
 from zslkit.training import weights
 from zslkit.training.fit import make_model
 from zslkit.training.inputs import Inputs, prepare
-from zslkit.training.plan import MODELS, Plan
+from zslkit.training.plan import Plan
 from zslkit.utils.determinism import deterministic
 from zslkit.utils.progress import Reporter, Silent
 
@@ -127,9 +127,9 @@ def load_with_dataset(
     check_kept(run)
     record = run.record
     trained = weights.read(run.folder / WEIGHTS)
-    plan = plan_of(run)
+    plan = plan_of(run, data_root)
     tell_of_source(run, plan, reporter)
-    dataset = _dataset(run, Path(data_root))
+    dataset = _dataset(run, plan.dataset, data_root)
     if plan.features.skip_bad:
         dataset = readable(dataset, reporter)
     _compare(run, dataset.name, dataset.fingerprints())
@@ -146,8 +146,10 @@ def load_with_dataset(
     return LoadedRun(run, plan, dataset, inputs, model.eval(), device, reporter)
 
 
-def plan_of(run: Run) -> Plan:
+def plan_of(run: Run, data_root: str | Path) -> Plan:
     """The plan of a finished run, with settings of the model's types.
+
+    Its dataset is the card `data_root` or the one that the record names, else a registered one.
 
     Raises:
         UserError: The model is not installed.
@@ -171,7 +173,9 @@ def plan_of(run: Run) -> Plan:
             f"The settings of {run.folder} do not fit {entry.name} of {entry.origin} ({error}); "
             f"install {model.distribution} {model.version}, which made it, or run again"
         ) from error
-    return Plan(entry, model_class, features, protocol, config, dict(run.record.origins))
+    card = data_root if is_card(data_root) else _card(run.record)
+    named = find_dataset(card or run.record.dataset.name)
+    return Plan(entry, model_class, named, features, protocol, config, dict(run.record.origins))
 
 
 def tell_of_source(run: Run, plan: Plan, reporter: Reporter) -> None:
@@ -184,12 +188,11 @@ def tell_of_source(run: Run, plan: Plan, reporter: Reporter) -> None:
         )
 
 
-def _dataset(run: Run, root: Path) -> Dataset:
+def _dataset(run: Run, named: NamedDataset, root: str | Path) -> Dataset:
     """The run's dataset, with the kind of inputs that the run had."""
     name, features = run.record.dataset.name, run.record.features
-    card = root if is_card(str(root)) else _card(run.record)
     try:
-        dataset = load_dataset(name if card is None else str(card), root)
+        dataset = named.load(root)
     except UnknownName as error:
         raise UserError(
             f"{run.folder} is a run on {name!r}, which is no registered dataset; "

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from zslkit.config import Input
 from zslkit.errors import DataError, UserError
 from zslkit.features.backbones import Backbone, load_backbone
 from zslkit.features.preprocess import Preprocessor
@@ -22,6 +20,7 @@ from zslkit.runs.load import load_with_dataset, no_photos, plan_of, tell_of_sour
 from zslkit.runs.new_classes import add_classes
 from zslkit.training import weights
 from zslkit.training.fit import make_model
+from zslkit.training.inputs import InputForm, form_of
 from zslkit.training.plan import Plan
 from zslkit.utils.progress import Reporter, Silent
 
@@ -52,16 +51,6 @@ class LoadedModel:
         return replace(self, model=model, added=(*self.added, *added))
 
 
-@dataclass(frozen=True)
-class _Feed:
-    """The model's inputs, as `zslkit.model.Task` describes them."""
-
-    kind: Input
-    feature_shape: tuple[int, ...]
-    map_shape: tuple[int, int, int] | None
-    build_backbone: Callable[[], nn.Module] | None
-
-
 def load_without_dataset(
     folder: Path,
     data_root: str | Path = "data",
@@ -83,7 +72,7 @@ def load_without_dataset(
     features = run.record.features
     if features.size is None:
         raise no_photos(run)
-    plan, facts = plan_of(run), class_info.read(run)
+    plan, facts = plan_of(run, data_root), class_info.read(run)
     needs_images = (
         plan.features.weights == "trainval" and not features.tuned and plan.encoder() is None
     )
@@ -127,13 +116,8 @@ def _made(
     height, width = (size, size) if isinstance(size, int) else size
     backbone = _backbone(run, plan)
     maps = backbone.map_shape(height, width)
-    feeds: dict[Input, _Feed] = {
-        "image": _Feed("image", (3, height, width), maps, backbone.build),
-        "map": _Feed("map", maps, maps, None),
-        "pooled": _Feed("pooled", maps[:1], None, None),
-    }
-    feed = feeds[features.input]
-    model = make_model(plan.model_class, plan.config, facts, feed, run.record.seed, device)
+    form = InputForm(*form_of(features.input, (height, width), maps, backbone.build))
+    model = make_model(plan.model_class, plan.config, facts, form, run.record.seed, device)
     how = (height, width), features.input, plan.features
     return model, Preprocessor(run.folder, backbone.transform, *how, backbone.build, device)
 

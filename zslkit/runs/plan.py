@@ -19,18 +19,18 @@ from zslkit.config.merge import (
     read_yaml,
 )
 from zslkit.config.train import idle_schedule
-from zslkit.datasets.catalog import DATASETS, card_defaults
+from zslkit.datasets.catalog import NamedDataset, find_dataset
 from zslkit.errors import UserError, did_you_mean
 from zslkit.model import ENCODER_KEYS, Model, brings_encoder
-from zslkit.registry import Entry, is_card
+from zslkit.registry import DATASETS, MODELS, Entry
 from zslkit.runs.shared_settings import own_layers, without_others
 from zslkit.runs.source import folder_of
-from zslkit.training.plan import MODELS, Plan
+from zslkit.training.plan import Plan
 
 
 def make_plan(
     model: str,
-    dataset: str | Path,
+    dataset: str | Path | NamedDataset,
     *,
     settings: GivenSettings = (),
     config: str | Path | None = None,
@@ -44,7 +44,7 @@ def make_plan(
     that the preset is named after; every other dataset keeps its own.
 
     Args:
-        dataset: Name of a registered dataset, or path of a dataset card.
+        dataset: Name of a registered dataset, path of a dataset card, or what they stand for.
         settings: A dictionary, nested or with dotted keys, or `key=value` texts as of `--set`.
         overrides: Settings that win over all others, nested or with dotted keys. "precision" sets
             train.precision of models that have a section train; other models ignore it.
@@ -57,10 +57,11 @@ def make_plan(
         UserError: A setting is wrong; names the key and its origin.
     """
     entry, model_class = MODELS.load(model)
-    usual = [Layer(_dataset_defaults(dataset), f"dataset {dataset}")]
-    if found := _preset(entry, model_class, preset, dataset):
+    named = find_dataset(dataset)
+    usual = [_defaults(named)]
+    if found := _preset(entry, model_class, preset, named):
         brought = read_yaml(found, f"preset {found.name}")
-        foreign = _of_another_dataset(found.stem, str(dataset))
+        foreign = _of_another_dataset(found.stem, named)
         usual.append(_without_encoder(brought) if foreign else brought)
     file = read_yaml(config) if config is not None else None
     alone = [] if file is None else [file]
@@ -71,11 +72,13 @@ def make_plan(
         winning["train"] = {**winning.get("train", {}), "precision": precision}
     option = Layer(winning, "option")
     own.append(without_others(model, table, option) if table else option)
-    plan = _plan(entry, model_class, [*usual, *own])
+    plan = _plan(entry, model_class, named, [*usual, *own])
     return replace(plan, usual=_changed(plan, usual) if any(one.values for one in own) else {})
 
 
-def _plan(entry: Entry, model_class: type[Model], layers: Sequence[Layer]) -> Plan:
+def _plan(
+    entry: Entry, model_class: type[Model], dataset: NamedDataset, layers: Sequence[Layer]
+) -> Plan:
     merged: Settings = merge(layers)
     origins = dict(merged.origins)
     if brings_encoder(model_class):
@@ -88,7 +91,7 @@ def _plan(entry: Entry, model_class: type[Model], layers: Sequence[Layer]) -> Pl
         for key, schedule in train.schedules.items():
             if reason := idle_schedule(config, key, schedule):
                 raise UserError(f"train.schedules.{key} is refused: {reason}")
-    return Plan(entry, model_class, features, protocol, config, origins)
+    return Plan(entry, model_class, dataset, features, protocol, config, origins)
 
 
 def _changed(plan: Plan, layers: Sequence[Layer]) -> dict[str, Any] | None:
@@ -97,7 +100,7 @@ def _changed(plan: Plan, layers: Sequence[Layer]) -> dict[str, Any] | None:
     None if the layers alone are not complete.
     """
     try:
-        other = _plan(plan.entry, plan.model_class, layers)
+        other = _plan(plan.entry, plan.model_class, plan.dataset, layers)
     except UserError:
         return None
     idle = {f"protocol.{name}" for name in (plan.idle & other.idle) | {"watch_test"}}
@@ -123,20 +126,13 @@ def _drop_idle(model: str, features: Any, origins: dict[str, str]) -> None:
         features.pop(key)
 
 
-def _of_another_dataset(preset: str, dataset: str) -> bool:
+def _of_another_dataset(preset: str, dataset: NamedDataset) -> bool:
     """Whether the preset is named after a registered dataset that `dataset` is not made from.
 
     "cub" and "cub-zsl" are named after cub; a preset with any other name is of no dataset.
     """
     owners = [e for e in DATASETS.entries() if preset == e.name or preset.startswith(f"{e.name}-")]
-    if not owners:
-        return False
-    if is_card(dataset):
-        return True
-    owner = max(owners, key=lambda e: len(e.name))
-    entry, source = DATASETS.load(dataset)
-    kinds = {f"{kind.__module__}:{kind.__qualname__}" for kind in source.__mro__}
-    return entry.name != owner.name and owner.target not in kinds
+    return bool(owners) and not dataset.made_from(max(owners, key=lambda e: len(e.name)))
 
 
 def _without_encoder(preset: Layer) -> Layer:
@@ -149,7 +145,7 @@ def _without_encoder(preset: Layer) -> Layer:
 
 
 def make_features(
-    dataset: str | Path,
+    dataset: str | Path | NamedDataset,
     *,
     settings: GivenSettings = (),
     config: str | Path | None = None,
@@ -163,7 +159,7 @@ def make_features(
     Raises:
         UserError: As `make_plan`.
     """
-    layers = [Layer(_dataset_defaults(dataset), f"dataset {dataset}")]
+    layers = [_defaults(find_dataset(dataset))]
     if config is not None:
         file = read_yaml(config)
         layers.append(replace(file, values={"features": file.values.get("features") or {}}))
@@ -177,21 +173,19 @@ def make_features(
     return build(FeatureConfig, merge(layers).section("features"), "features")
 
 
-def _dataset_defaults(dataset: str | Path) -> dict[str, Any]:
-    if is_card(dataset):
-        return {"features": card_defaults(Path(dataset))}
-    return {"features": dict(DATASETS.load(str(dataset))[1].defaults)}
+def _defaults(dataset: NamedDataset) -> Layer:
+    return Layer({"features": dict(dataset.defaults)}, f"dataset {dataset.word}")
 
 
 def _preset(
-    entry: Entry, model_class: type[Model], preset: str | None, dataset: str | Path
+    entry: Entry, model_class: type[Model], preset: str | None, dataset: NamedDataset
 ) -> Path | None:
     """File of the named preset; without a name, the dataset's or default.yaml, else None.
 
     A name may be that of a family: `fast` is DATASET-fast.yaml, else fast.yaml.
     """
     known = presets_of(model_class)
-    named = str(dataset).rpartition(":")[2]
+    named = dataset.word.rpartition(":")[2]
     if preset is None:
         return known.get(named) or known.get("default")
     if found := known.get(f"{named}-{preset}") or known.get(preset):

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from zslkit.config.merge import flat
-from zslkit.datasets.catalog import DATASETS
+from zslkit.datasets.catalog import find_dataset
 from zslkit.errors import DataError, UnknownName, UserError
-from zslkit.registry import is_card
-from zslkit.runs.find import run_query
+from zslkit.registry import DATASETS
 from zslkit.runs.folders import Run
+from zslkit.runs.plan import make_plan
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def arguments_of(run: Run, dataset: str | None = None, **choices: Any) -> dict[s
         "preset": None,
         "overrides": record.config,
     }
-    now = flat(run_query(**arguments).plan.values)
+    now = flat(make_plan(**arguments).values)
     then = flat(record.config)
     for key in [*then, *now]:
         if then.get(key) != now.get(key):
@@ -80,9 +80,7 @@ def _dataset_of(run: Run, dataset: str | None) -> str:
                 "with --dataset FILE.yaml"
             ) from error
         return name
-    from zslkit.datasets.card_keys import read_card
-
-    given = read_card(Path(dataset)).name if is_card(dataset) else dataset.rpartition(":")[2]
+    given = find_dataset(dataset).name
     if given != name:
         raise UserError(f"{run.folder} was made on {name}, and --dataset {dataset} is {given}")
     return dataset

@@ -20,7 +20,7 @@ from zslkit.config.merge import (
 )
 from zslkit.errors import UnknownName, UserError, did_you_mean
 from zslkit.model import ENCODER_KEYS, brings_encoder
-from zslkit.training.plan import MODELS
+from zslkit.registry import MODELS
 
 _COMMON = (*known_keys(FeatureConfig, "features."), *known_keys(ProtocolConfig, "protocol."))
 """Settings that every model has."""

@@ -20,16 +20,13 @@ import numpy as np
 
 from zslkit.errors import UserError, ZslkitError
 from zslkit.record import RunRecord
-from zslkit.registry import BrokenPlugin, Entry, Registry, refusing
+from zslkit.registry import TRACKERS, BrokenPlugin, Entry
 from zslkit.runs.folders import LOG
 from zslkit.runs.log_entries import Entries, LogEntry
 from zslkit.runs.run_folder import RunFolder
-from zslkit.tracker import RunInfo, Tracker, check_tracker
+from zslkit.tracker import RunInfo, Tracker
 from zslkit.utils.files import replacing
 from zslkit.utils.stops import error_sentence, is_stop
-
-TRACKERS = Registry("zslkit.trackers", "tracker", refusing(check_tracker))
-"""All registered trackers."""
 
 BOOK = "trackers.json"
 """In the folder of a run in progress: the number of log lines that each tracker has received."""

@@ -24,9 +24,10 @@ from zslkit.model import GradientModel, Model, ModelConfig
 from zslkit.testing.outcome import Failed
 from zslkit.testing.shared import shared_state
 from zslkit.testing.tiny import tiny_dataset, tiny_inputs
-from zslkit.training.fit import fit, make_model, score
+from zslkit.training.fit import fit, make_model
 from zslkit.training.inputs import Inputs
-from zslkit.training.loop import Observer
+from zslkit.training.loop import Loop, Observer
+from zslkit.training.scoring import score
 from zslkit.utils.library_state import State
 from zslkit.utils.progress import Silent
 
@@ -158,14 +159,15 @@ class Bench:
             model,
             dataset or self.dataset,
             inputs,
-            seed=seed,
-            device=CPU,
-            reporter=Silent(),
-            log=keep,
-            name="train",
-            checkpoint=checkpoint,
-            observer=observer,
-            withholds=withholds,
+            Loop(
+                seed=seed,
+                device=CPU,
+                reporter=Silent(),
+                log=keep,
+                checkpoint_path=checkpoint,
+                observer=observer,
+            ),
+            withholds,
         )
         return BenchModel(model, inputs, log, state_of(model))
 

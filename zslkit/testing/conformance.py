@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from zslkit.errors import UnknownName, ZslkitError, did_you_mean
 from zslkit.model import Model
+from zslkit.registry import MODELS
 from zslkit.testing import accelerator, answers, declared, honesty, sharing, training
 from zslkit.testing.bench import Bench
 from zslkit.testing.check import Check, CheckResult, ConformanceError, check
 from zslkit.testing.outcome import Failed, Skipped
 from zslkit.testing.shared import generators_kept
-from zslkit.training.plan import MODELS
 from zslkit.utils.progress import Reporter, Silent
 from zslkit.utils.stops import error_sentence, is_stop
 

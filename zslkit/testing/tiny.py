@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from zslkit.config import Input
 from zslkit.dataset import Dataset, Split
 from zslkit.features.backbones import Backbone, Transform
-from zslkit.features.extract import ImageInputs
+from zslkit.features.forward import ImageInputs
 from zslkit.model import ModelConfig, Task
 from zslkit.readers.images import ArrayImages
 from zslkit.semantics import Semantics
 from zslkit.training.fit import make_task
-from zslkit.training.inputs import Inputs
+from zslkit.training.inputs import Inputs, form_of
 from zslkit.training.view import ArraySource
 
 GROUPS = {
@@ -79,18 +79,16 @@ def tiny_inputs(
     """
     if encoder is not None:
         return _encoded(dataset, kind, encoder)
-    shape = (CHANNELS, HEIGHT, WIDTH)
+    size = (HEIGHT * CELL, WIDTH * CELL)
+    form = form_of(kind, size, (CHANNELS, HEIGHT, WIDTH), TinyBackbone)
     facts = ("tiny", "made up", "tiny", f"tiny {kind}")
     if kind == "pooled":
         assert dataset.features is not None
-        return Inputs(ArraySource(dataset.features), kind, shape[:1], None, None, *facts, None)
+        return Inputs(*form, ArraySource(dataset.features), *facts, None)
     assert isinstance(dataset.images, ArrayImages), "this tiny dataset was made without images"
-    size = (HEIGHT * CELL, WIDTH * CELL)
     if kind == "map":
-        return Inputs(ArraySource(_maps(dataset.images)), kind, shape, shape, None, *facts, size)
-    return Inputs(
-        ImageInputs(dataset.images, TRANSFORM), kind, (3, *size), shape, TinyBackbone, *facts, size
-    )
+        return Inputs(*form, ArraySource(_maps(dataset.images)), *facts, size)
+    return Inputs(*form, ImageInputs(dataset.images, TRANSFORM), *facts, size)
 
 
 def tiny_task(
@@ -135,17 +133,14 @@ def _encoded(dataset: Dataset, kind: Input, encoder: Backbone) -> Inputs:
     images = ImageInputs(dataset.images, encoder.transform)
     pixels = images.batch(np.arange(len(dataset.images)))
     size = int(pixels.shape[2]), int(pixels.shape[3])
-    shape = encoder.map_shape(*size)
+    form = form_of(kind, size, encoder.map_shape(*size), encoder.build)
     facts = (encoder.name, encoder.label, encoder.digest, f"tiny {kind} {encoder.digest}")
     if kind == "image":
-        return Inputs(images, kind, (3, *size), shape, encoder.build, *facts, size)
+        return Inputs(*form, images, *facts, size)
     with torch.inference_mode():
         maps: Tensor = encoder.build().eval()(pixels)
-    if kind == "map":
-        return Inputs(ArraySource(maps.numpy()), kind, shape, shape, None, *facts, size)
-    return Inputs(
-        ArraySource(maps.mean(dim=(2, 3)).numpy()), kind, shape[:1], None, None, *facts, size
-    )
+    given = maps if kind == "map" else maps.mean(dim=(2, 3))
+    return Inputs(*form, ArraySource(given.numpy()), *facts, size)
 
 
 @lru_cache(maxsize=4)

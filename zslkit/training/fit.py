@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from zslkit.config import Input
 from zslkit.dataset import Dataset
 from zslkit.model import GradientModel, Model, ModelConfig, Task
 from zslkit.semantics import Semantics
-from zslkit.training.inputs import Inputs
+from zslkit.training.inputs import InputForm, Inputs
 from zslkit.training.loop import Loop, Observer
-from zslkit.training.scoring import score as score
 from zslkit.training.view import View
 from zslkit.training.withheld import Withheld, withheld
-from zslkit.utils.progress import Reporter
 
 
 class DatasetSpec(Protocol):
@@ -38,20 +32,7 @@ class DatasetSpec(Protocol):
     def semantics(self) -> Semantics: ...
 
 
-class InputSpec(Protocol):
-    """Facts of the inputs that a model may use; `Inputs` has them."""
-
-    @property
-    def kind(self) -> Input: ...
-    @property
-    def feature_shape(self) -> tuple[int, ...]: ...
-    @property
-    def map_shape(self) -> tuple[int, int, int] | None: ...
-    @property
-    def build_backbone(self) -> Callable[[], nn.Module] | None: ...
-
-
-def make_task(dataset: DatasetSpec, inputs: InputSpec, config: ModelConfig) -> Task:
+def make_task(dataset: DatasetSpec, inputs: InputForm, config: ModelConfig) -> Task:
     """Everything that a model may know of the dataset before training."""
     semantics = dataset.semantics
     return Task(
@@ -73,7 +54,7 @@ def make_model(
     model_class: type[Model],
     config: ModelConfig,
     dataset: DatasetSpec,
-    inputs: InputSpec,
+    inputs: InputForm,
     seed: int,
     device: torch.device,
 ) -> Model:
@@ -83,23 +64,11 @@ def make_model(
 
 
 def fit(
-    model: Model,
-    dataset: Dataset,
-    inputs: Inputs,
-    *,
-    seed: int,
-    device: torch.device,
-    reporter: Reporter,
-    log: Callable[..., None],
-    name: str,
-    checkpoint: Path | None = None,
-    observer: Observer | None = None,
-    withholds: bool = True,
+    model: Model, dataset: Dataset, inputs: Inputs, loop: Loop, withholds: bool = True
 ) -> float:
     """Train a model in place on the trainval images of a dataset or fold; returns the seconds.
 
-    Log and progress call the training `name`; `checkpoint` is the file of its state. `withholds`
-    keeps the test images from the model's code (`zslkit.training.withheld`).
+    `withholds` keeps the test images from the model's code (`zslkit.training.withheld`).
 
     Raises:
         UserError: The model asks for unlabelled test images without declaring itself transductive.
@@ -113,17 +82,8 @@ def fit(
         else nullcontext()
     )
     with holding as held:
-        if observer is not None and held is not None:
-            observer = _OpeningObserver(observer, held)
-        loop = Loop(
-            seed=seed,
-            device=device,
-            reporter=reporter,
-            log=log,
-            name=name,
-            checkpoint_path=checkpoint,
-            observer=observer,
-        )
+        if loop._observer is not None and held is not None:
+            loop._observer = _OpeningObserver(loop._observer, held)
         model.fit(View(inputs.source, dataset, model_class), loop)
     model.eval()
     return loop.seconds or time.monotonic() - began

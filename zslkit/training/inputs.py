@@ -14,34 +14,56 @@ from zslkit.config import FeatureConfig, Input
 from zslkit.dataset import Dataset
 from zslkit.errors import UserError
 from zslkit.features.backbones import Backbone, load_backbone
-from zslkit.features.extract import ImageInputs, first_size, open_store, store_key
+from zslkit.features.extract import first_size, open_store, store_key
+from zslkit.features.forward import ImageInputs
 from zslkit.features.unreadable import content_of, look
-from zslkit.record import AS_GIVEN as AS_GIVEN
+from zslkit.record import AS_GIVEN
 from zslkit.training.pretrain import trainval_weights
 from zslkit.training.view import ArraySource, InputSource, MapSource, PooledSource
 from zslkit.utils import distributed
 from zslkit.utils.progress import Reporter
 
+MapShape = tuple[int, int, int]
+Build = Callable[[], nn.Module]
+
 
 @dataclass(frozen=True)
-class Inputs:
+class InputForm:
+    """What a model may know of its inputs.
+
+    Attributes:
+        feature_shape: Shape of one input.
+        map_shape: (D, H, W) of the backbone's maps; None for pooled features (`zslkit.model.Task`).
+        build_backbone: Creates the backbone, for a model that trains it; else None.
+    """
+
+    kind: Input
+    feature_shape: tuple[int, ...]
+    map_shape: MapShape | None
+    build_backbone: Build | None
+
+
+def form_of(
+    kind: Input, size: tuple[int, int], maps: MapShape, build: Build
+) -> tuple[Input, tuple[int, ...], MapShape | None, Build | None]:
+    """Values of an `InputForm`, for a backbone that makes `maps` of images of this size."""
+    if kind == "image":
+        return kind, (3, *size), maps, build
+    return (kind, maps, maps, None) if kind == "map" else (kind, maps[:1], None, None)
+
+
+@dataclass(frozen=True)
+class Inputs(InputForm):
     """Inputs of all images of a dataset, and where they come from.
 
     Attributes:
         source: Inputs by image index.
-        feature_shape: Shape of one input.
-        map_shape: (D, H, W) of the backbone's maps; None for pooled features (`zslkit.model.Task`).
-        build_backbone: Creates the backbone, for a model that trains it; else None.
         fingerprint: Digest of the inputs.
         image_size: (height, width) of the backbone's input in pixels; None without a backbone.
         content: Digest of the images or features that the inputs are made of.
     """
 
     source: InputSource
-    kind: Input
-    feature_shape: tuple[int, ...]
-    map_shape: tuple[int, int, int] | None
-    build_backbone: Callable[[], nn.Module] | None
     backbone: str
     weights: str
     weights_digest: str
@@ -123,26 +145,25 @@ def prepare(
         return _given(dataset, kind)
     content = content_of(dataset.images, reporter, dataset.skipped)
     backbone = encoder or _backbone(dataset, config, device, reporter, content)
-    height, width = first_size(dataset.images, backbone.transform, reporter, dataset.skipped)
-    facts = (backbone.name, backbone.label, backbone.digest)
+    size = first_size(dataset.images, backbone.transform, reporter, dataset.skipped)
     if kind == "image":
         with distributed.in_turn():
             look(dataset.images, reporter, dataset.skipped)
-        made = store_key(content, backbone, "image"), (height, width), content
-        source, shape = ImageInputs(dataset.images, backbone.transform), (3, height, width)
-        maps = backbone.map_shape(height, width)
-        return Inputs(source, kind, shape, maps, backbone.build, *facts, *made)
-    store = open_store(
-        *(dataset.name, dataset.images, backbone, config.dtype, device, reporter),
-        precision=config.precision,
-        skipped=dataset.skipped,
-        batch=batch,
-        content=content,
-    )
-    made, whole = (store.fingerprint, (height, width), content), store.map_shape
-    if kind == "pooled":
-        return Inputs(PooledSource(store), kind, whole[:1], None, None, *facts, *made)
-    return Inputs(MapSource(store), kind, whole, whole, None, *facts, *made)
+        source: InputSource = ImageInputs(dataset.images, backbone.transform)
+        maps, fingerprint = backbone.map_shape(*size), store_key(content, backbone, "image")
+    else:
+        store = open_store(
+            *(dataset.name, dataset.images, backbone, config.dtype, device, reporter),
+            precision=config.precision,
+            skipped=dataset.skipped,
+            batch=batch,
+            content=content,
+        )
+        source = (MapSource if kind == "map" else PooledSource)(store)
+        maps, fingerprint = store.map_shape, store.fingerprint
+    form = form_of(kind, size, maps, backbone.build)
+    facts = (backbone.name, backbone.label, backbone.digest)
+    return Inputs(*form, source, *facts, fingerprint, size, content)
 
 
 def _given(dataset: Dataset, kind: Input) -> Inputs:
@@ -161,7 +182,7 @@ def _given(dataset: Dataset, kind: Input) -> Inputs:
         shape = maps or dataset.maps.map_shape[:1]
         fingerprint = dataset.maps.fingerprint
     facts = (AS_GIVEN, dataset.origin or AS_GIVEN, fingerprint, fingerprint)
-    return Inputs(source, kind, shape, maps, None, *facts, None, fingerprint)
+    return Inputs(kind, shape, maps, None, source, *facts, None, fingerprint)
 
 
 def _backbone(

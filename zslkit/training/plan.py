@@ -1,4 +1,4 @@
-"""The plan of a run: a model with all its settings, before any data is read."""
+"""The plan of a run: a model and a dataset with all settings, before any data is read."""
 
 from __future__ import annotations
 
@@ -9,24 +9,15 @@ from typing import Any
 
 from zslkit.config import FeatureConfig, ProtocolConfig, build
 from zslkit.config.merge import Layer, merge, nested
+from zslkit.datasets.catalog import NamedDataset
 from zslkit.features.backbones import Backbone
-from zslkit.model import (
-    ENCODER_KEYS,
-    GradientModel,
-    Model,
-    ModelConfig,
-    brings_encoder,
-    check_model,
-)
-from zslkit.registry import Entry, Registry, refusing
-
-MODELS = Registry("zslkit.models", "model", refusing(check_model))
-"""All registered models."""
+from zslkit.model import ENCODER_KEYS, GradientModel, Model, ModelConfig, brings_encoder
+from zslkit.registry import Entry
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A model with all settings that need no data.
+    """A model, the dataset that is named for it, and all settings that need no data.
 
     `origins` says where each value comes from; `usual` holds, for each setting that the user
     changed, its value without that, or is None if unknown.
@@ -34,6 +25,7 @@ class Plan:
 
     entry: Entry
     model_class: type[Model]
+    dataset: NamedDataset
     features: FeatureConfig
     protocol: ProtocolConfig
     config: ModelConfig

@@ -22,10 +22,10 @@ from torch import nn
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError, TrainingError
 from zslkit.features.backbones import Backbone
-from zslkit.features.extract import ImageInputs
-from zslkit.features.store import cache_root, images_digest
+from zslkit.features.forward import ImageInputs
+from zslkit.features.store import images_digest
 from zslkit.training.sampling import batches
-from zslkit.utils.files import MADE, replacing
+from zslkit.utils.files import MADE, cache_root, replacing
 from zslkit.utils.locks import acquired
 from zslkit.utils.progress import Reporter
 

@@ -22,6 +22,7 @@ from zslkit.model import GradientConfig, GradientModel, Model, ModelConfig
 from zslkit.training import checkpoint
 from zslkit.training.fit import fit, make_model
 from zslkit.training.inputs import Inputs
+from zslkit.training.loop import Loop
 from zslkit.training.plan import Plan
 from zslkit.training.scoring import score_both
 from zslkit.training.search import LOST, TRIED, Point, Search, TrialExecutor, TrialResult, in_turn
@@ -84,11 +85,11 @@ class ValidationContext:
     def trained(
         self, fold: Fold, config: ModelConfig, name: str, **how: Any
     ) -> tuple[Model, float]:
-        """A new model, trained on the fold, and the seconds; `how`: more arguments of `fit`."""
+        """A new model, trained on the fold, and the seconds; `how`: more arguments of `Loop`."""
         data, inputs, kind = fold.data, fold.inputs, self.plan.model_class
         model = make_model(kind, config, data, inputs, self.seed, self.device)
         how |= {"seed": self.seed, "device": self.device, "reporter": self.reporter}
-        return model, fit(model, data, inputs, log=self.log, name=name, **how)
+        return model, fit(model, data, inputs, Loop(log=self.log, name=name, **how))
 
 
 @dataclass(frozen=True)
@@ -309,8 +310,10 @@ def _train(
     if plan.protocol.selection == "validation" and by_epoch:
         best = _BestEpoch(context, fold, folder / f"{file}.best.pt")
     model, _ = context.trained(
-        *(fold, config, name),
-        checkpoint=None if quiet else folder / f"{file}.pt",
+        fold,
+        config,
+        name,
+        checkpoint_path=None if quiet else folder / f"{file}.pt",
         observer=best if until is None else _Until(until),
     )
     if best is None or not best.history:

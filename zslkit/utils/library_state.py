@@ -1,31 +1,27 @@
 """Detects and undoes changes that a plugin makes to state shared by all models of a process.
 
-Shared state is settings of torch, NumPy and Python, and their functions. A changed setting would
-change the results of other models. `BASE` is recorded when zslkit is imported, before any plugin; a
-change is reported with the name of the plugin and undone.
+Shared state is settings of torch, NumPy and Python (`zslkit.utils.library_settings`), and their
+functions. A changed setting would change the results of other models. `BASE` is recorded when
+zslkit is imported, before any plugin; a change is reported with the name of the plugin and undone.
 """
 
 from __future__ import annotations
 
 import builtins
-import contextlib
 import copy
 import gc
 import hashlib
 import json
-import logging
 import math
 import os
 import random
-import signal
 import struct
 import sys
 import tempfile
 import threading
-import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,179 +33,7 @@ import torch
 from torch import nn
 
 from zslkit.errors import ModelFault
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One shared setting, by its name in messages."""
-
-    words: str
-    get: Callable[[], Any]
-    put: Callable[[Any], object]
-
-
-def _attribute(words: str, holder: Any, name: str) -> Setting:
-    return Setting(words, lambda: getattr(holder, name), lambda value: setattr(holder, name, value))
-
-
-def _of_autocast(device: str) -> list[Setting]:
-    return [
-        Setting(
-            f"autocast of {device}",
-            lambda: torch.is_autocast_enabled(device),
-            lambda on: torch.set_autocast_enabled(device, on),
-        ),
-        Setting(
-            f"the type of autocast of {device}",
-            lambda: torch.get_autocast_dtype(device),
-            lambda dtype: torch.set_autocast_dtype(device, dtype),
-        ),
-    ]
-
-
-def _deterministic() -> tuple[bool, bool]:
-    return (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-
-
-def _error_filters() -> tuple[Any, ...]:
-    # Only these change results; many libraries add filters that hide warnings on first use.
-    return tuple(entry for entry in warnings.filters if entry[0] == "error")
-
-
-def _put_error_filters(kept: tuple[Any, ...]) -> None:
-    others = [entry for entry in warnings.filters if entry[0] != "error" or entry in kept]
-    warnings.filters[:] = others  # type: ignore[index]
-
-
-def _hooks() -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(hooks) for hooks in _HOOKS)
-
-
-def _put_hooks(kept: tuple[tuple[int, ...], ...]) -> None:
-    for hooks, keys in zip(_HOOKS, kept, strict=True):
-        for key in set(hooks) - set(keys):
-            del hooks[key]
-
-
-def _flushes() -> bool:
-    """Whether denormal numbers count as zero; torch has no getter for it."""
-    return float(torch.tensor(sys.float_info.min, dtype=torch.float64) / 2) == 0.0
-
-
-def _handlers() -> dict[int, Any]:
-    return {number: signal.getsignal(number) for number in signal.valid_signals()}
-
-
-def _put_handlers(kept: dict[int, Any]) -> None:
-    now = _handlers()
-    for number, handler in kept.items():
-        if handler is not None and handler != now.get(number):
-            with contextlib.suppress(ValueError):  # only the main thread may
-                signal.signal(number, handler)
-
-
-def _timers() -> tuple[bool, ...]:
-    return tuple(signal.getitimer(which)[0] > 0 for which in _CLOCKS)
-
-
-def _put_timers(kept: tuple[bool, ...]) -> None:
-    for which, runs in zip(_CLOCKS, kept, strict=True):
-        if not runs:
-            signal.setitimer(which, 0)
-
-
-_CLOCKS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
-_CUDA, _CUDNN = torch.backends.cuda, torch.backends.cudnn
-_HOOKS: list[dict[int, Any]] = [
-    value
-    for name, value in vars(nn.modules.module).items()
-    if name.startswith("_global") and name.endswith("hooks") and isinstance(value, dict)
-]
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting("torch's default type", torch.get_default_dtype, torch.set_default_dtype),
-    Setting(
-        "torch's default device",
-        torch.get_default_device,
-        lambda device: torch.set_default_device(None if device == torch.device("cpu") else device),
-    ),
-    Setting("torch's hooks of all modules", _hooks, _put_hooks),
-    Setting("whether torch records gradients", torch.is_grad_enabled, torch.set_grad_enabled),
-    Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
-    Setting(
-        "whether torch is deterministic",
-        _deterministic,
-        lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
-    ),
-    Setting(
-        "the precision of torch's products of matrices",
-        torch.get_float32_matmul_precision,
-        torch.set_float32_matmul_precision,
-    ),
-    Setting("whether torch takes denormal numbers for zero", _flushes, torch.set_flush_denormal),
-    Setting(
-        "torch's search for anomalies", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly
-    ),
-    *_of_autocast("cpu"),
-    *_of_autocast("cuda"),
-    _attribute("whether cuDNN is used", _CUDNN, "enabled"),
-    _attribute("cuDNN's benchmark", _CUDNN, "benchmark"),
-    _attribute("whether cuDNN is deterministic", _CUDNN, "deterministic"),
-    _attribute("TF32 of cuDNN", _CUDNN, "allow_tf32"),
-    _attribute("TF32 of CUDA's products of matrices", _CUDA.matmul, "allow_tf32"),
-    _attribute(
-        "reduced precision of float16 sums", _CUDA.matmul, "allow_fp16_reduced_precision_reduction"
-    ),
-    _attribute(
-        "reduced precision of bfloat16 sums", _CUDA.matmul, "allow_bf16_reduced_precision_reduction"
-    ),
-    Setting("the fast attention of CUDA", _CUDA.flash_sdp_enabled, _CUDA.enable_flash_sdp),
-    Setting(
-        "the lean attention of CUDA",
-        _CUDA.mem_efficient_sdp_enabled,
-        _CUDA.enable_mem_efficient_sdp,
-    ),
-    Setting("the plain attention of CUDA", _CUDA.math_sdp_enabled, _CUDA.enable_math_sdp),
-    Setting("NumPy's error handling", np.geterr, lambda value: np.seterr(**value)),
-    Setting("warnings that are raised as errors", _error_filters, _put_error_filters),
-    Setting(
-        "the level that logging is silenced to",
-        lambda: logging.root.manager.disable,
-        logging.disable,
-    ),
-    Setting("the level of the root logger", lambda: logging.root.level, logging.root.setLevel),
-    Setting("the working folder", os.getcwd, os.chdir),
-    Setting(
-        "Python's garbage collection", gc.isenabled, lambda on: gc.enable() if on else gc.disable()
-    ),
-    Setting("Python's limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit),
-    Setting("what traces Python", sys.gettrace, sys.settrace),
-    Setting("what profiles Python", sys.getprofile, sys.setprofile),
-    Setting("what signals call", _handlers, _put_handlers),
-    Setting("timers that send signals", _timers, _put_timers),
-)
-
-_OF_THE_USER = frozenset(
-    (
-        "torch's number of threads",
-        "whether torch is deterministic",
-        "cuDNN's benchmark",
-        "warnings that are raised as errors",
-        "the level that logging is silenced to",
-        "the level of the root logger",
-        "the working folder",
-        "Python's garbage collection",
-        "Python's limit of recursion",
-        "what traces Python",
-        "what profiles Python",
-        "what signals call",
-        "timers that send signals",
-    )
-)
-"""Settings of the user that a run keeps; the record contains those that change results."""
+from zslkit.utils.library_settings import OF_THE_USER, SETTINGS, settings
 
 _MODULES: tuple[ModuleType, ...] = (
     torch,
@@ -233,17 +57,6 @@ _CLASSES: tuple[type, ...] = (
     zipfile.ZipFile,
     Path,
 )
-
-
-def settings() -> dict[str, Any]:
-    """Value of every setting by its `words`, without settings that this version of torch lacks."""
-    values = {}
-    for setting in SETTINGS:
-        try:
-            values[setting.words] = setting.get()
-        except (AttributeError, RuntimeError, OSError):
-            continue
-    return values
 
 
 @dataclass(frozen=True)
@@ -410,7 +223,7 @@ def held(who: str) -> Iterator[None]:
         ModelFault: The model left something changed.
     """
     before = _now()
-    BASE.put_settings(leave=_OF_THE_USER)
+    BASE.put_settings(leave=OF_THE_USER)
     start = before.with_settings()
     try:
         yield

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.dataset import PARTS, Dataset, Images, Index, Maps
-from zslkit.datasets.catalog import DATASETS, load_dataset
+from zslkit.datasets.catalog import CardDataset, find_dataset
 from zslkit.datasets.xlsa17 import Xlsa17, need_file, need_root
 from zslkit.datasets.xlsa17_cache import Pooled, open_features
 from zslkit.datasets.xlsa17_join import anchored, class_ids, plain
@@ -22,7 +22,6 @@ from zslkit.datasets.xlsa17_mat import read_split_variables
 from zslkit.errors import DataError
 from zslkit.readers.images import FileImages
 from zslkit.readers.photos import find_photos
-from zslkit.registry import is_card
 from zslkit.utils.files import lines_of, read_small
 
 
@@ -88,12 +87,12 @@ def gather_files(name: str, root: Path) -> DatasetFiles:
         BrokenPlugin: The registered source fails.
         DataError: Nothing can be read.
     """
-    if not is_card(name):
-        entry, source = DATASETS.load(name)
-        if issubclass(source, Xlsa17):
-            return of_proposed_split(entry.name, source(), root)
-        return of_dataset(load_dataset(name, root), source.counts)
-    return of_dataset(load_dataset(name, root), {})
+    named = find_dataset(name)
+    if isinstance(named, CardDataset):
+        return of_dataset(named.load(root), {})
+    if issubclass(named.source, Xlsa17):
+        return of_proposed_split(named.name, named.source(), root)
+    return of_dataset(named.load(root), named.source.counts)
 
 
 def of_dataset(dataset: Dataset, known: Mapping[str, int]) -> DatasetFiles:

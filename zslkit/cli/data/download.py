@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zslkit.cli import completers
-from zslkit.cli.listing import DATASETS, lines
+from zslkit.cli.listing import lines
 from zslkit.cli.options import data_root_option, flag
 from zslkit.cli.output import print_columns, print_json
 from zslkit.cli.verb import verb
+from zslkit.registry import DATASETS
 
 if TYPE_CHECKING:
     from zslkit.acquire.download import ArchiveState, Done

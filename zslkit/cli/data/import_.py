@@ -91,7 +91,8 @@ def import_(file: Path, to: Path, base: str | None, as_json: bool, **chosen: Any
     FILE is res101.mat (att_splits.mat is found beside it), an HDF5 file with feature_map, labels,
     trainval_loc and so on, or a .npz or .npy file of features (N, D), (N, D, R) or (N, D, H, W).
     """
-    from zslkit.acquire.importing import Choices, import_features
+    from zslkit.acquire.import_classes import Choices
+    from zslkit.acquire.importing import import_features
     from zslkit.utils.progress import reporter_for
 
     made = import_features(

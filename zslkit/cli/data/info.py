@@ -10,16 +10,16 @@ import click
 from zslkit.cli import completers
 from zslkit.cli.data.places import Place, look
 from zslkit.cli.failure import tell
-from zslkit.cli.listing import DATASETS, find_names
+from zslkit.cli.listing import find_names
 from zslkit.cli.options import data_root_option
 from zslkit.cli.output import echo, print_columns, print_json, printable, size_words
 from zslkit.cli.verb import verb
 from zslkit.config.wording import shown
 from zslkit.errors import UserError, ZslkitError, listed
-from zslkit.registry import is_card
 
 if TYPE_CHECKING:
-    from zslkit.dataset import Dataset, DatasetSource
+    from zslkit.dataset import Dataset
+    from zslkit.datasets.catalog import CardDataset, RegisteredDataset
 
 
 @verb(example="zslkit data info digits")
@@ -31,15 +31,15 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
     It works before the files are there. A card whose files are there and cannot be loaded is shown
     as far as it goes, and the command fails. zslkit datasets lists the names.
     """
-    card = is_card(name)
     find_names([], name)
     from zslkit.acquire.cache import belongs, contents
-    from zslkit.datasets.catalog import load_dataset
+    from zslkit.datasets.catalog import CardDataset, find_dataset
     from zslkit.utils.files import cache_root
 
-    facts, places = _card(Path(name)) if card else _source(name, data_root)
+    named = find_dataset(name)
+    facts, places = _card(named) if isinstance(named, CardDataset) else _source(named, data_root)
     try:
-        dataset, why_not = load_dataset(name, data_root), ""
+        dataset, why_not = named.load(data_root), ""
     except ZslkitError as error:
         dataset, why_not = None, str(error)
     if dataset is not None:
@@ -53,7 +53,7 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
             for item in stores
         ]
         print_json({**facts, "places": [p.as_json() for p in places], "cache": cache})
-        return _end(why_not if card else "", places)
+        return _end(why_not if named.is_card else "", places)
     for word, value in facts.items():
         if text := _text(value):
             echo(f"{word + ':':<18}{printable(text)}")
@@ -64,7 +64,7 @@ def info(name: str, data_root: Path, as_json: bool) -> int:
         echo()
         rows = [(item.kind, size_words(item.size), str(item.path)) for item in stores]
         print_columns(("in the cache", "size", "where"), rows)
-    return _end(why_not if card else "", places)
+    return _end(why_not if named.is_card else "", places)
 
 
 def _end(why_not: str, places: list[Place]) -> int:
@@ -75,10 +75,9 @@ def _end(why_not: str, places: list[Place]) -> int:
     return UserError.exit_code
 
 
-def _source(name: str, root: Path) -> tuple[dict[str, Any], list[Place]]:
+def _source(named: RegisteredDataset, root: Path) -> tuple[dict[str, Any], list[Place]]:
     """What a registered dataset says of itself without its data. Raises BrokenPlugin."""
-    entry, kind = DATASETS.load(name)
-    source: DatasetSource = kind()
+    entry, source = named.entry, named.source()
     facts: dict[str, Any] = {
         "name": entry.name,
         "title": source.title,
@@ -102,13 +101,12 @@ def _source(name: str, root: Path) -> tuple[dict[str, Any], list[Place]]:
     return facts, look(source.looks_for(root))
 
 
-def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
+def _card(named: CardDataset) -> tuple[dict[str, Any], list[Place]]:
     """What a card of either kind says. Raises UserError."""
     from zslkit.datasets.card import inside
     from zslkit.datasets.card_keys import FolderCard
-    from zslkit.datasets.catalog import read_card
 
-    card = read_card(path)
+    path, card = named.path, named.contents
     files = {what: (key, getattr(card, key, None)) for key, what in FILES.items()}
     source = ""
     if isinstance(card, FolderCard):
@@ -129,8 +127,8 @@ def _card(path: Path) -> tuple[dict[str, Any], list[Place]]:
         "counts": {},
         "source": source,
     }
-    named = {what: (key, file) for what, (key, file) in files.items() if file is not None}
-    return facts, look({what: (inside(path, *place),) for what, place in named.items()})
+    stated = {what: (key, file) for what, (key, file) in files.items() if file is not None}
+    return facts, look({what: (inside(path, *place),) for what, place in stated.items()})
 
 
 FILES = {

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zslkit.cli.listing import MODELS, contract_rule, lines
+from zslkit.cli.listing import contract_rule, lines
 from zslkit.cli.numbers import Real, Whole
 from zslkit.cli.options import PLACE
 from zslkit.cli.output import echo, print_json, printable
 from zslkit.cli.verb import verb
 from zslkit.errors import listed
+from zslkit.registry import MODELS
 
 if TYPE_CHECKING:
     from zslkit.dataset import Dataset

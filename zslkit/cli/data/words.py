@@ -16,6 +16,7 @@ from zslkit.cli.verb import refuse, verb
 from zslkit.errors import DataError, UserError
 
 if TYPE_CHECKING:
+    from zslkit.datasets.catalog import NamedDataset
     from zslkit.readers.word_vectors import Phrase
 
 
@@ -67,18 +68,19 @@ def words(
         ),
     )
     find_names([], dataset)
-    from zslkit.datasets.catalog import attribute_names, attribute_words
+    from zslkit.datasets.catalog import find_dataset
     from zslkit.readers.word_vectors import phrases_of
 
-    names = attribute_names(dataset, data_root)
-    said = attribute_words(dataset, data_root)
+    named = find_dataset(dataset)
+    names, said = named.attribute_names(data_root), named.attribute_words(data_root)
     known_words = {name: text for name, text in said.items() if name in names}
     phrases = phrases_of(names, {**known_words, **_rewordings(reword)})
     if show:
         _show(phrases, None if vectors is None else _text(vectors, phrases).known, as_json)
         return
-    target, standing = _target(dataset, data_root, out)
-    from zslkit.acquire.words import Encoder, half_made, same, write
+    target, standing = _target(named, data_root, out)
+    from zslkit.acquire.words import half_made, same, write
+    from zslkit.readers.sentence_encoder import Encoder
 
     if standing is not None and not again and not half_made(target):
         raise standing
@@ -91,7 +93,7 @@ def words(
         return
     echo(f"{note['attributes']} word vectors of width {note['width']} for {dataset}: {target}")
     echo(f"how they were made: {target.with_suffix('.json')}")
-    if hint := _hint(dataset, data_root, target):
+    if hint := _hint(named, data_root, target):
         click.echo(hint, err=True)
 
 
@@ -115,16 +117,14 @@ def _rewordings(path: Path | None) -> Mapping[str, str]:
     return values
 
 
-def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError | None]:
+def _target(named: NamedDataset, root: Path, out: Path | None) -> tuple[Path, UserError | None]:
     """The file to write, and an error if there are word vectors that must not be lost. Raises
     UserError if the file is not known."""
-    from zslkit.datasets.catalog import word_vector_files
-    from zslkit.registry import is_card
     from zslkit.utils.files import clear
 
-    places = word_vector_files(dataset, root)
+    dataset, places = named.word, named.word_vector_files(root)
     standing = [out] if out is not None else list(places)
-    if out is None and is_card(dataset) and (not places or places[0].suffix != ".npy"):
+    if out is None and named.is_card and (not places or places[0].suffix != ".npy"):
         out = Path(dataset).with_name(f"{Path(dataset).stem}_words.npy")
         standing = [out, *places]
     if out is None and not places:
@@ -132,7 +132,7 @@ def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError
             f"{dataset} looks for word vectors nowhere; say with --out FILE.npy where they should "
             "go"
         )
-    if out is None and not is_card(dataset) and not root.is_dir():
+    if out is None and not named.is_card and not root.is_dir():
         raise DataError(
             f"{dataset}: there is no folder {root} (--data-root); name the folder of the datasets, "
             "or say --out FILE.npy"
@@ -151,17 +151,14 @@ def _target(dataset: str, root: Path, out: Path | None) -> tuple[Path, UserError
     return target, None
 
 
-def _hint(dataset: str, root: Path, target: Path) -> str:
+def _hint(named: NamedDataset, root: Path, target: Path) -> str:
     """What is left to do before the dataset reads the file that was written."""
-    from zslkit.datasets.catalog import word_vector_files
-    from zslkit.registry import is_card
-
-    places = word_vector_files(dataset, root)
-    if is_card(dataset):
+    dataset, places = named.word, named.word_vector_files(root)
+    if named.is_card:
         home = Path(dataset).resolve().parent
         file = target.resolve()
-        named = file.relative_to(home) if file.is_relative_to(home) else file
-        hint = f"To have them used, let {dataset} say: word_vectors: {named}"
+        inner = file.relative_to(home) if file.is_relative_to(home) else file
+        hint = f"To have them used, let {dataset} say: word_vectors: {inner}"
         return "" if file in places else hint
     read = next((place for place in places if place.is_file()), None)
     if not places or (read is not None and read.resolve() == target.resolve()):
