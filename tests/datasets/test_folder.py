@@ -54,6 +54,14 @@ def test_a_card_is_a_dataset(card: Path) -> None:
     assert load_dataset(str(card)).fingerprints() == data.fingerprints()
 
 
+def test_a_card_says_a_size_and_a_backbone_as_settings_do(card: Path) -> None:
+    card.write_text(CARD + "features: {backbone: 1e5, size: 224}\n")
+    assert load_dataset(str(card)).defaults == {"backbone": "1e5", "size": 224}
+    card.write_text(CARD + "features: {size: 0224}\n")
+    with pytest.raises(UserError, match=r"features: size = '0224' is refused: .*plain digits"):
+        load_dataset(str(card))
+
+
 def test_another_seed_is_another_split(card: Path) -> None:
     before = load_dataset(str(card)).fingerprints()["split"]
     card.write_text(CARD + "seed: 1\n")
