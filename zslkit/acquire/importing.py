@@ -199,6 +199,8 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
     stand_in: NDArray[np.float32] = np.broadcast_to(np.float32(0), (len(labels), 1))
     # Dataset checks its parts here, before the conversion, which may take an hour.
     dataset = Dataset(name, table.classes, labels, Split(**parts), semantics, features=stand_in)
+    if idle := len(labels) - sum(map(len, parts.values())):
+        notes.append(f"{idle} of {len(labels)} images are in no part of the split and not used")
     return _Plan(found, found.features, dataset, layout, table, tuple(notes))
 
 
