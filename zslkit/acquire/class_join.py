@@ -112,8 +112,8 @@ def _by_number(
             f"{csv} has {count} classes and {what} {size}{detail}; give a row to every class and "
             f"to no other, or {_names_of(path)}"
         )
-    numbers = [int(m[1]) if (m := _NUMBERED.fullmatch(c)) else None for c in read.classes]
-    if not own and None not in numbers and len({*numbers}) == count and numbers != sorted(numbers):
+    numbers = [int(m[1]) for c in read.classes if (m := _NUMBERED.fullmatch(c))]
+    if not own and len({*numbers}) == len(numbers) == count and numbers != sorted(numbers):
         k = next(k for k, n in enumerate(sorted(numbers)) if n != numbers[k])
         raise DataError(
             f"{csv}: its classes are numbered in another order than its rows "
