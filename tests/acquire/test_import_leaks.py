@@ -55,6 +55,12 @@ def test_class_names_that_are_none_are_told_of_the_file_and_nothing_is_left(
     assert not Path("made").exists()
 
 
+def test_word_vectors_of_zeros_are_told(go: Go) -> None:
+    code, text = go("data", "import", h5(held(w2v_att=np.diag([1, 0, 1, 1.0]))), "--out", "made")
+    assert code == 0 and "warning:    the word vectors of 1 attributes are zero" in text
+    assert any("are zero" in note for note in opened().notes)
+
+
 @pytest.mark.parametrize(
     "numbers", [range(6), range(1, 7), range(100, 106), range(6, 0, -1), (3, 0, 5, 1, 4, 2)]
 )

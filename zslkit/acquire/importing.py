@@ -89,13 +89,14 @@ def import_features(
             rows = _write_features(folder, plan, choices.dtype, digest, reporter)
             _write_rest(folder, plan, choices, digest)
             load_imported(folder / CARD)  # what cannot be opened is not kept
+    made = load_imported(to / CARD)
     origin = f"{file.name} ({found.format}, {digest[:23]})"
     return Imported(
         to / CARD,
-        load_imported(to / CARD),
+        made,
         origin,
         plan.notes,
-        (*rows.notes(), *alike(plan.table.classes, plan.table.values)),
+        (*rows.notes(), *alike(plan.table.classes, plan.table.values), *made.notes),
     )
 
 
