@@ -123,7 +123,7 @@ def read_clusters(path: Path) -> dict[str, list[int | str]]:
     """
     values = read_yaml(path).values
     for name, members in values.items():
-        if not isinstance(members, list) or not all(isinstance(m, int | str) for m in members):
+        if not isinstance(members, list) or not all(type(m) in (int, str) for m in members):
             raise UserError(
                 f"{path}: cluster {name!r} is no list of attribute names or columns; write one"
             )

@@ -3,6 +3,7 @@ line."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,16 +55,30 @@ def test_class_names_that_are_none_are_told_of_the_file_and_nothing_is_left(
     assert not Path("made").exists()
 
 
-@pytest.mark.parametrize("first", [0, 1])
-def test_a_column_that_counts_the_classes_is_no_attribute(tmp_path: Path, first: int) -> None:
+def test_word_vectors_of_zeros_are_told(go: Go) -> None:
+    code, text = go("data", "import", h5(held(w2v_att=np.diag([1, 0, 1, 1.0]))), "--out", "made")
+    assert code == 0 and "warning:    the word vectors of 1 attributes are zero" in text
+    assert any("are zero" in note for note in opened().notes)
+
+
+@pytest.mark.parametrize(
+    "numbers", [range(6), range(1, 7), range(100, 106), range(6, 0, -1), (3, 0, 5, 1, 4, 2)]
+)
+def test_a_column_that_counts_the_classes_is_no_attribute(
+    tmp_path: Path, numbers: Sequence[int]
+) -> None:
     values = np.random.default_rng(0).random((6, 3)).astype(np.float32)
     refuse_counter(tmp_path, ["a", "b", "c"], values)
-    values[:, 1] = np.arange(6) + first
-    with pytest.raises(DataError, match=rf"'b' counts the classes \({first}, {first + 1}, .*leave"):
+    values[:, 1] = numbers
+    said = rf"'b' counts the classes \({numbers[0]}, {numbers[1]}, .*leave"
+    with pytest.raises(DataError, match=said):
         refuse_counter(tmp_path, ["a", "b", "c"], values)
     refuse_counter(tmp_path, ["a", "b", "c"], values[:4])  # of so few it may be chance
+    refuse_counter(tmp_path, ["a", "b", "c"], values / 6)
+    values[0, 1] = numbers[1]
+    refuse_counter(tmp_path, ["a", "b", "c"], values)
     (tmp_path / "t.csv").write_text(
-        "class,index,red\n" + "".join(f"c{k},{k + first},0.{k}\n" for k in range(6))
+        "class,index,red\n" + "".join(f"c{k},{n},0.{k}\n" for k, n in enumerate(numbers))
     )
     (tmp_path / "q.yaml").write_text("name: q\nimages: photos\nattributes: t.csv\nunseen: [c5]\n")
     with pytest.raises(DataError, match=r"t\.csv: the column 'index' counts the classes"):

@@ -246,6 +246,15 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         {"original_att": np.full((3, A), np.nan)},
         r"original_att holds a number that is not finite",
     ),
+    "masks": (
+        {part: np.isin(np.arange(N), index).astype("u1") for part, index in PARTS.items()},
+        r"trainval_loc, test_seen_loc, test_unseen_loc hold a 0 or 1 for each of 8 images; save "
+        r"numpy\.flatnonzero",
+    ),
+    "masks of truth values": (
+        {part: np.isin(np.arange(N), index) for part, index in PARTS.items()},
+        r"hold a 0 or 1 for each of 8 images; save numpy\.flatnonzero",
+    ),
     "overlap": ({"test_seen_loc": [2, 5, 0]}, r"trainval and test_seen share 1 images"),
     "leak": (
         {"trainval_loc": [0, 1, 3, 4, 7], "test_unseen_loc": [6]},
@@ -276,6 +285,14 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(tmp_path: Path, what: 
         import_features(file, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["daten ä.h5"]
+
+
+def test_images_in_no_part_of_the_split_are_counted(tmp_path: Path) -> None:
+    made = import_features(hdf5(tmp_path / "a.h5", with_maps()), tmp_path / "a")
+    assert not any("no part of the split" in note for note in made.notes)
+    file = hdf5(tmp_path / "b.h5", with_maps(trainval_loc=[0, 3]))
+    made = import_features(file, tmp_path / "b")
+    assert "2 of 8 images are in no part of the split and not used" in made.notes
 
 
 def test_base_decides_what_the_range_leaves_open_and_contradicts_nothing(tmp_path: Path) -> None:

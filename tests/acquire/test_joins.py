@@ -280,3 +280,24 @@ def test_rows_and_columns_in_another_order_at_once() -> None:
     assert moved_rows(table, table[:, ::-1]) is None
     seen = np.random.default_rng(2).random((20, 30)) < 0.5
     assert moved_rows(seen, np.random.default_rng(3).random((20, 30)) < 0.5) is None
+
+
+@pytest.mark.parametrize("form", ["{}", "{:03d}.bird", "{:03d}_bird", "class {}", "c{}"])
+def test_classes_numbered_in_another_order_than_their_rows_are_refused(go: Go, form: str) -> None:
+    names = [form.format(n) for n in (1, 10, 2)]
+    table = held()["original_att"]
+    rows = csv({name: row.tolist() for name, row in zip(names, table, strict=True)})
+    for write in (npz, h5):
+        file = write(held(original_att=None))
+        code, text = go("data", "import", file, "--out", "made", "--class-attributes", rows)
+        assert code == 2 and f"in another order than its rows ({names[1]!r} is row 2)" in text, text
+        assert "save the class names as class_names" in text and not Path("made").exists()
+    file = npz(held(original_att=None, class_names=np.array(names)))
+    assert go("data", "import", file, "--out", "a", "--class-attributes", rows)[0] == 0
+    file = npz(held())  # its own table shows that row k is class k
+    assert go("data", "import", file, "--out", "b", "--class-attributes", rows)[0] == 0
+    rows = csv({form.format(n): row.tolist() for n, row in zip((3, 7, 12), table, strict=True)})
+    file = npz(held(original_att=None))
+    assert go("data", "import", file, "--out", "c", "--class-attributes", rows)[0] == 0
+    rows = csv({n: row.tolist() for n, row in zip(("b 2", "b 1", "owl"), table, strict=True)})
+    assert go("data", "import", file, "--out", "d", "--class-attributes", rows)[0] == 0

@@ -108,6 +108,7 @@ def test_another_seed_is_another_proposal() -> None:
             ["1 class without a folder", "1 folder of My photos without a row (no)", "'nan'"],
         ),
         (lambda t: t.replace(",", ";"), ["semicolons"]),
+        (lambda t: t.replace(",", ";").replace(";", ";one, two ", 1), ["semicolons"]),
         (lambda t: t.replace("no,1,1\n", "no,1,1\nno,1,1\n"), ["the class 'no' stands twice"]),
     ],
 )

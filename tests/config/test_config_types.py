@@ -195,3 +195,22 @@ def test_underscores_stand_between_thousands_or_make_no_number(key: str, tmp_pat
     with pytest.raises(UserError, match=r"rate = '1_0\.5' \(.*a\.yaml, line 1\) is refused"):
         build(Everything, merge([read_yaml(tmp_path / "a.yaml")]), "test")
     assert set_to("name=1_0").name == "1_0"
+
+
+@pytest.mark.parametrize("text", ["010", "-0224", "0_100", "1:30", "1:30.5", "yes", "on", "true"])
+def test_a_number_is_not_written_in_base_8_or_60_or_as_a_word(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"rates: [1, {text}]\n")
+    settled = [parse_set([f"{key}={text}"]) for key in ("count", "rate", "inner.rate", "size")]
+    for layer in [*settled, parse_set([f"size=[{text}, 50]"]), read_yaml(tmp_path / "a.yaml")]:
+        with pytest.raises(UserError, match=rf"= .*'{text}'.* is refused: "):
+            build(Everything, merge([layer]), "test")
+    assert set_to("count=007", "rate=010.5", "either=yes").count == 7
+    with pytest.raises(UserError, match=r"'true' \(given\) is refused: .* in plain digits"):
+        build(Everything, merge([Layer({"count": True}, "given")]), "test")
+
+
+@pytest.mark.parametrize("key", ["no", "1", "010", "2024-01-01", "~", "1e3", "on"])
+def test_keys_are_texts(key: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"groups:\n  {key}: [no, 010]\n")
+    for layer in (parse_set([f"groups={{{key}: [no, 010]}}"]), read_yaml(tmp_path / "a.yaml")):
+        assert build(Everything, merge([layer]), "test").groups == {key: ["no", "010"]}

@@ -54,6 +54,25 @@ def test_a_card_is_a_dataset(card: Path) -> None:
     assert load_dataset(str(card)).fingerprints() == data.fingerprints()
 
 
+def test_a_card_says_a_size_and_a_backbone_as_settings_do(card: Path) -> None:
+    card.write_text(CARD + "features: {backbone: 1e5, size: 224}\n")
+    assert load_dataset(str(card)).defaults == {"backbone": "1e5", "size": 224}
+    card.write_text(CARD + "features: {size: 0224}\n")
+    with pytest.raises(UserError, match=r"features: size = '0224' is refused: .*plain digits"):
+        load_dataset(str(card))
+
+
+def test_word_vectors_that_say_nothing_are_told(card: Path) -> None:
+    card.write_text(CARD + "word_vectors: w.npy\n")
+    for table, said in (
+        (np.eye(3), ()),
+        (np.diag([1, 0, 1]), ("the word vectors of 1 attributes are zero ('blue')",)),
+        (np.ones((3, 2)), ("all 3 attributes have one and the same word vector",)),
+    ):
+        np.save(card.parent / "w.npy", table)
+        assert [n for n in load_dataset(str(card)).notes if "word vector" in n] == [*said]
+
+
 def test_another_seed_is_another_split(card: Path) -> None:
     before = load_dataset(str(card)).fingerprints()["split"]
     card.write_text(CARD + "seed: 1\n")

@@ -106,9 +106,10 @@ def test_kmeans_says_what_it_lacks() -> None:
         choose("kmeans", task(), 7)
 
 
-def test_a_file_that_holds_no_lists_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("members", ["3", "[yes, no]"])
+def test_a_file_that_holds_no_lists_is_refused(members: str, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text("wing: 3\n")
+    path.write_text(f"wing: {members}\n")
     with pytest.raises(UserError, match="cluster 'wing' is no list of attribute names or columns"):
         read_clusters(path)
     with pytest.raises(UserError, match="cannot be read"):

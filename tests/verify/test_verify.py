@@ -3,6 +3,7 @@ wrong."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -244,9 +245,12 @@ def test_the_scale_of_the_attributes(tmp_path: Path) -> None:
         found.verdict == "note"
         and "-1..40" in found.text
         and "..50" in found.text
-        and "1 negative entries" in found.text
+        and "1 negative entries mean unknown and are read as 0" in found.text
     )
     assert checks(make(tmp_path / "b", att=table))["attribute scale"].verdict == "fault"
+    own = replace(of_proposed_split("made", Made(), tmp_path / "a"), unknown=False, unit=None)
+    scale = {check.name: check for check in examine(own, Silent())}["attribute scale"]
+    assert scale.verdict == "note" and scale.text.endswith("1 negative entries keep their signs")
     same = checks(
         make(tmp_path / "c", original_att=np.array([[1.0, 1.0, 0.0], [2.0, 2.0, 0.0]]), att=None)
     )["attribute scale"]

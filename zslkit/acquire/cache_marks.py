@@ -26,6 +26,7 @@ Kind = Literal[
     "unreadable",
     "embeddings",
     "shared runs",
+    "checked runs",
     "partial scan",
     "leftover",
     "link",
@@ -39,6 +40,8 @@ _STORE = frozenset(["manifest.json", "maps.npy", "pooled.npy"])
 _CONVERTED = frozenset(["manifest.json", "features.npy", "labels.npy"])
 SHARED = "shared"
 """Folder of the cache with runs that came in a file of another person."""
+CHECKED = "checked"
+"""Folder of the cache with notes on runs whose record was held against its scores."""
 SHARED_MANIFEST = "zslkit-runs.json"
 SHARED_FILES = frozenset(
     {
@@ -72,7 +75,7 @@ def kind_of(home: str, path: Path) -> Kind:
             named = path.is_file() and _is_name(home, name)
             if half_made:
                 return "leftover" if named else "foreign"
-            if (named or home == SHARED) and proof(path):
+            if (named or home in (SHARED, CHECKED)) and proof(path):
                 return kind
         if home in _FOLDERS and path.is_dir():
             names = _FOLDERS[home]
@@ -89,6 +92,8 @@ def files_of(path: Path) -> list[Path]:
     if (path / SHARED_MANIFEST).is_file():
         runs = [file for file in path.glob("*/*/*/*") if file.name in SHARED_FILES]
         return [*runs, path / SHARED_MANIFEST]
+    if path.parent.name == CHECKED:
+        return [*path.iterdir()]
     return [
         file for file in path.iterdir() if file.name in _STORE | _CONVERTED or _is_note(file.name)
     ]
@@ -202,6 +207,18 @@ def _is_shared(path: Path) -> bool:
     return all(not f.is_symlink() and (f.is_dir() or f in known) for f in path.rglob("*"))
 
 
+def _is_checked(path: Path) -> bool:
+    """Whether a folder holds notes on checked runs alone."""
+    return path.is_dir() and all(
+        re.fullmatch(r"[0-9a-f]{32}(\..+\.new)?", file.name)
+        and not file.is_symlink()
+        and file.is_file()
+        and re.fullmatch(r"[0-9a-f]{0,64}", file.read_text("ascii"))
+        for file in path.iterdir()
+        if file.stat().st_size <= _LINE
+    )
+
+
 def _holds(*members: str) -> Callable[[Path], bool]:
     """Whether an archive has exactly these members."""
 
@@ -220,6 +237,7 @@ _PROOFS: Mapping[str, tuple[Kind, Callable[[Path], bool]]] = {
     "scans": ("partial scan", _holds("note.npy", "thumbnails.npy")),
     "descriptions": ("embeddings", _holds("vectors.npy", "encoder.npy")),
     SHARED: ("shared runs", _is_shared),
+    CHECKED: ("checked runs", _is_checked),
 }
 """Folder of the cache -> kind of its files, and the test that recognises them."""
 

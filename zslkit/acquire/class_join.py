@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -111,9 +112,21 @@ def _by_number(
             f"{csv} has {count} classes and {what} {size}{detail}; give a row to every class and "
             f"to no other, or {_names_of(path)}"
         )
+    numbers = [int(m[1]) for c in read.classes if (m := _NUMBERED.fullmatch(c))]
+    if not own and len({*numbers}) == len(numbers) == count and numbers != sorted(numbers):
+        k = next(k for k, n in enumerate(sorted(numbers)) if n != numbers[k])
+        raise DataError(
+            f"{csv}: its classes are numbered in another order than its rows "
+            f"({read.classes[k]!r} is row {k + 1}), and {path} holds no class names; "
+            f"{_names_of(path)}"
+        )
     return list(range(count)), [
         f"class attributes: {csv.name}, row k is class k, since {path.name} holds no class names"
     ]
+
+
+_NUMBERED = re.compile(r"(?:[^\W\d_]{0,10}[ ._-]?)(\d{1,9})(?:[ ._-].*)?", re.DOTALL)
+"""Names with a number: 12, 012.Wren, class 12, c12."""
 
 
 def _unmatched_classes(read: ClassTable, table: NDArray[Any] | None) -> list[str]:

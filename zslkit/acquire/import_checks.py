@@ -127,6 +127,10 @@ def class_ids(
     return np.array([number[label] for label in named], dtype=np.int64)
 
 
+def _of_two(values: NDArray[Any]) -> bool:
+    return values.dtype.kind in "biuf" and bool(np.isin(values, (0, 1)).all())
+
+
 def split_parts(
     path: Path,
     locs: Mapping[str, NDArray[Any]],
@@ -138,6 +142,12 @@ def split_parts(
 
     The parts share one base, and only together need they contain the first or last image.
     """
+    masks = [f"{p}_loc" for p in PARTS if locs[p].size == count > 2 and _of_two(locs[p])]
+    if masks:
+        raise DataError(
+            f"{path}: {', '.join(masks)} hold a 0 or 1 for each of {count} images; save "
+            "numpy.flatnonzero of each, the numbers of its images"
+        )
     for part in PARTS:
         refuse_odd(path, f"{part}_loc", "images", locs[part].ravel())
     sizes = np.cumsum([locs[part].size for part in PARTS])[:-1]

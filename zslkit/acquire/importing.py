@@ -94,13 +94,14 @@ def import_features(
             rows = _write_features(folder, plan, choices.dtype, digest, reporter)
             _write_rest(folder, plan, choices, digest)
             load_dataset(folder / CARD)  # what cannot be opened is not kept
+    made = load_dataset(to / CARD)
     origin = f"{file.name} ({found.format}, {digest[:23]})"
     return Imported(
         to / CARD,
-        load_dataset(to / CARD),
+        made,
         origin,
         plan.notes,
-        (*rows.notes(), *alike(plan.table.classes, plan.table.values)),
+        (*rows.notes(), *alike(plan.table.classes, plan.table.values), *made.notes),
     )
 
 
@@ -204,6 +205,8 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
     stand_in: NDArray[np.float32] = np.broadcast_to(np.float32(0), (len(labels), 1))
     # Dataset checks its parts here, before the conversion, which may take an hour.
     dataset = Dataset(name, table.classes, labels, Split(**parts), semantics, features=stand_in)
+    if idle := len(labels) - sum(map(len, parts.values())):
+        notes.append(f"{idle} of {len(labels)} images are in no part of the split and not used")
     return _Plan(found, found.features, dataset, layout, table, tuple(notes))
 
 

@@ -39,8 +39,11 @@ def as_expected(
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(_\d{3})+(\.\d*)?([eE][-+]?\d+)?")
 
 
+_BASE_8 = re.compile(r"[-+]?0[0-7_]+")
+
+
 class Written:
-    """Text that YAML and Python read as a number but that is not a valid one, such as 1_0.
+    """Text that YAML or Python reads as another number than people do: 1_0, 010, 1:30, yes.
 
     Numeric fields refuse it.
     """
@@ -53,8 +56,13 @@ class Written:
 
 
 def _odd(text: str | None) -> bool:
-    """Whether "_" stands elsewhere than between thousands, as in 1_0."""
-    return text is not None and "_" in text and not _THOUSANDS.fullmatch(text.strip())
+    """Whether "_" stands elsewhere than between thousands, as in 1_0, or the base is 8 or 60."""
+    if text is None:
+        return False
+    text = text.strip()
+    if _BASE_8.fullmatch(text) and int(text, 8) != int(text):
+        return True
+    return ":" in text or ("_" in text and not _THOUSANDS.fullmatch(text))
 
 
 def number(value: Any) -> Any:
@@ -89,6 +97,8 @@ def _read(annotation: Any, value: Any, key: str, texts: Mapping[str, str]) -> An
 def _scalar(expected: list[Any], value: Any, text: str | None) -> Any:
     words = [word for one in expected if get_origin(one) is Literal for word in get_args(one)]
     numeric = int in expected or float in expected
+    if isinstance(value, bool) and numeric and not {bool, str} & {*expected} and text not in words:
+        return Written(text or str(value).lower())
     if isinstance(value, str):
         if not numeric or str in expected or Path in expected or value in words:
             return value

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from zslkit.config.merge import Settings
-from zslkit.config.scalars import as_expected
+from zslkit.config.scalars import Written, as_expected
 from zslkit.config.wording import choices, takes
 from zslkit.errors import UserError, did_you_mean
 from zslkit.utils.seeds import MOST_SEED
@@ -220,7 +220,8 @@ def build(kind: type[C], settings: Settings, where: str, beside: Iterable[str] =
             words = choices(info.annotation)
             near = did_you_mean(value, words) if isinstance(value, str) else ""
             # takes() already lists all choices.
-            rule = f"it takes {takes(info)}{near if near.endswith('?') else ''}"
+            plain = ", in plain digits" if isinstance(value, Written) else ""
+            rule = f"it takes {takes(info)}{plain}{near if near.endswith('?') else ''}"
         raise UserError(f"{where}: {key} = {value!r}{place} is refused: {rule}") from error
 
 

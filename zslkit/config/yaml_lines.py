@@ -62,7 +62,7 @@ def load(text: str) -> Read:
                 f"it has more than {MOST:,} values, those counted that aliases (*) stand for"
             )
         texts: dict[str, str] = {}
-        # Before construction, which copies merged keys (<<) from other lines.
+        # Before construction, which copies merged keys (<<) from other lines and reads keys.
         lines = dict(_lines(node, "", set(), texts))
         return Read(loader.construct_document(node), lines, texts)
     except RecursionError as error:
@@ -126,6 +126,7 @@ def _lines(
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
                 continue
+            key.tag = "tag:yaml.org,2002:str"  # keys are names, also no, 1 and 2024-01-01
             name, line = f"{prefix}{key.value}", key.start_mark.line + 1
             if name in mine:
                 raise TwiceError(name, mine[name], line)

@@ -109,15 +109,21 @@ def numbers_in(
 def refuse_counter(path: Path, names: Sequence[str], values: NDArray[np.float32]) -> None:
     """Refuse an attribute that counts the classes, such as an index saved with the table.
 
+    It counts up or down in steps of 1 from any number, or numbers the classes in any order.
+
     Raises:
         DataError: Names the column.
     """
     count = np.arange(len(values))
-    for name, column in zip(names, values.T, strict=True):
-        if len(count) > 4 and (np.array_equal(column, count) or np.array_equal(column, count + 1)):
+    for name, column in zip(names, values.T, strict=True) if len(count) > 4 else ():
+        steps = np.unique(np.diff(column)).tolist() if (column % 1 == 0).all() else []
+        if steps in ([1], [-1]) or (
+            column.min() in (0, 1) and np.array_equal(np.sort(column), count + column.min())
+        ):
             raise DataError(
                 f"{path}: the column {shown(name)} counts the classes ({column[0]:g}, "
-                f"{column[1]:g}, {column[2]:g}, ...) and is no attribute; leave it out"
+                f"{column[1]:g}, {column[2]:g}, ...) and is no attribute; leave it out (if it is a "
+                "rank, divide it by the number of classes)"
             )
 
 

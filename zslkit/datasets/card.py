@@ -15,7 +15,7 @@ from zslkit.datasets.photo_sets import CardPhotos, folders_of, from_folders, fro
 from zslkit.errors import DataError, UserError, did_you_mean
 from zslkit.readers.images import FileImages
 from zslkit.readers.names import match, refuse_clash, same_look, shown
-from zslkit.readers.word_vectors import read_word_vectors
+from zslkit.readers.word_vectors import empty_words, read_word_vectors
 from zslkit.utils.files import lines_of, read_text
 
 
@@ -41,12 +41,13 @@ def load_folder(path: Path, card: FolderCard) -> Dataset:
     photos = _photos(path, card, classes)
     said = gather(path, card, files, table, classes, photos)
     groups: dict[str, tuple[int, ...]] = {}
-    words = None
+    words, empty = None, tuple[str, ...]()
     if said.table is not None:
         source = card.attributes or card.image_attributes or ""
         groups = group_columns(path, card.groups, said.table.attributes, source)
         if "word_vectors" in files:
             words = read_word_vectors(files["word_vectors"], said.table.attributes)
+            empty = empty_words(said.table.attributes, words)
     return Dataset(
         name=card.name,
         classes=classes,
@@ -56,7 +57,7 @@ def load_folder(path: Path, card: FolderCard) -> Dataset:
         images=FileImages(photos.home, photos.paths),
         title=card.title or card.name,
         defaults=card.features,
-        notes=(*photos.notes, *said.notes),
+        notes=(*photos.notes, *said.notes, *empty),
         image_attributes=said.per_image,
         encoder=said.encoder,
         of_test_photos=said.of_test_photos,

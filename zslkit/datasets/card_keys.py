@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from zslkit.config import Config, FeatureConfig, build
-from zslkit.config.merge import Settings, merge, read_yaml
+from zslkit.config.merge import Settings, below, merge, read_yaml
+from zslkit.config.scalars import as_expected
 from zslkit.errors import UserError, did_you_mean
 from zslkit.utils.files import recover
 
@@ -106,7 +107,11 @@ def card_settings(path: Path) -> Settings:
         raise UserError(
             f"{missing}; check the path, or list the registered datasets with: zslkit datasets"
         )
-    return merge([read_yaml(path)])
+    settings = merge([read_yaml(path)])
+    if isinstance(given := settings.values.get("features"), dict):
+        read = as_expected(FeatureConfig, given, below("features", settings.texts))
+        settings.values["features"] = read
+    return settings
 
 
 def read_card(path: Path) -> FolderCard:

@@ -19,7 +19,7 @@ from zslkit.datasets.card_keys import Card, card_settings, check_features
 from zslkit.errors import DataError, UserError
 from zslkit.features.store import FeatureStore
 from zslkit.readers.npy import open_npy
-from zslkit.readers.word_vectors import read_word_vectors
+from zslkit.readers.word_vectors import empty_words, read_word_vectors
 from zslkit.semantics import Semantics
 
 KIND = "features"
@@ -121,6 +121,7 @@ def load_imported(path: Path, card: ImportedCard) -> Dataset:
         title=card.title or card.name,
         defaults=card.features,
         origin=f"{card.source.file} ({card.source.format}, {card.source.digest[:23]})",
+        notes=empty_words(table.attributes, words),
         **dataset,
     )
 

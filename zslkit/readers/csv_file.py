@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -34,7 +35,8 @@ def read_csv(path: Path, what: str) -> list[tuple[int, list[str]]]:
             head = stream.readline(LONGEST_LINE)
             # Spreadsheets write semicolons in countries with a decimal comma, or tabs.
             for sign, word in (";", "semicolons"), ("\t", "tabs"):
-                if sign in head and "," not in head:
+                # A comma further on may be part of a name: class;size, cm.
+                if sign in re.sub('"[^"]*"', "", head).partition(",")[0]:
                     raise DataError(f"{path} has {word} between its columns; save it with commas")
             if "\0" in head:
                 raise DataError(f"{path} is no plain text (UTF-16?); save it as UTF-8 with commas")

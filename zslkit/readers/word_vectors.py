@@ -150,6 +150,18 @@ def checked(path: Path, table: NDArray[Any], names: Sequence[str] | None) -> Vec
     return vectors
 
 
+def empty_words(names: Sequence[str], vectors: Vectors | None) -> tuple[str, ...]:
+    """Remark on attributes whose word vector (A, W) says nothing; none if all say something."""
+    if vectors is None:
+        return ()
+    zero = [name for name, row in zip(names, vectors, strict=True) if not row.any()]
+    if zero:
+        return (f"the word vectors of {len(zero)} attributes are zero ({some(zero, 3)})",)
+    if len(vectors) > 1 and (vectors == vectors[0]).all():
+        return (f"all {len(vectors)} attributes have one and the same word vector",)
+    return ()
+
+
 def phrases_of(names: Sequence[str], reword: Mapping[str, str] | None = None) -> tuple[Phrase, ...]:
     """Phrases of the attribute names; `reword` maps a name to words to use instead.
 

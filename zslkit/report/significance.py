@@ -21,6 +21,7 @@ from zslkit.evaluation.significance import (
 )
 from zslkit.report.block import Block
 from zslkit.report.sampling import RowPair, Sampling, sentences_of
+from zslkit.runs.checked import state_of
 from zslkit.runs.figures import Contradiction, check_figures
 from zslkit.runs.folders import Run, load_run
 
@@ -57,13 +58,15 @@ def run_sets(run: Run) -> tuple[TestSets, tuple[str, ...]]:
         raise DataError(f"{where}{error}") from error
 
 
-def outcomes_of(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> Outcomes:
+def outcomes_of(run: Run, sets: AnsweredSets, classes: Sequence[str], state: str = "") -> Outcomes:
     """Right and wrong answers of a finished run on its `run_sets`, with its own gamma.
+
+    `state` is that of the run before its scores were read (`zslkit.runs.checked`).
 
     Raises:
         Contradiction: They do not give the figures of the record.
     """
-    check_figures(run, sets, classes)
+    check_figures(run, sets, classes, state)
     return outcomes(sets, run.record.protocol.gamma)
 
 
@@ -112,8 +115,9 @@ def _read(block: Block) -> tuple[list[Outcomes], Columns, list[str], dict[Path, 
 
 def _of(folder: str, before: list[Outcomes], wrong: dict[Path, str]) -> Outcomes | None:
     run = load_run(Path(folder))
+    state = state_of(run)
     try:
-        found = outcomes_of(run, *run_sets(run))
+        found = outcomes_of(run, *run_sets(run), state)
     except Contradiction as error:
         wrong |= error.reasons
         return None

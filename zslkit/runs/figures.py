@@ -14,6 +14,7 @@ from zslkit.errors import DataError
 from zslkit.evaluation.gzsl import Metrics, measure
 from zslkit.evaluation.sets import AnsweredSets, checked_sets
 from zslkit.record import RunRecord
+from zslkit.runs import checked
 from zslkit.runs.folders import CONFIG, Run
 from zslkit.utils.files import read_small
 
@@ -51,16 +52,21 @@ def check_run(run: Run) -> None:
         Contradiction: The record does not.
         DataError: The scores are missing or damaged.
     """
-    scores = run.scores()
-    check_figures(run, checked_sets(*scores.sets()), scores.classes)
+    state = checked.state_of(run)
+    if not checked.is_noted(run, state):
+        scores = run.scores()
+        check_figures(run, checked_sets(*scores.sets()), scores.classes, state)
 
 
-def check_figures(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> None:
-    """As `check_run`, for loaded scores; raises Contradiction alone."""
+def check_figures(run: Run, sets: AnsweredSets, classes: Sequence[str], state: str = "") -> None:
+    """As `check_run`, for scores loaded since `checked.state_of`; raises Contradiction alone."""
+    if checked.is_noted(run, state):
+        return
     if fault := next(_faults(run, sets, classes), ""):
         raise Contradiction(
             {run.folder: f"{run.folder}: {fault}; move the folder away and run again"}
         )
+    checked.note(run, state)
 
 
 def check_kept(run: Run) -> None:

@@ -210,7 +210,8 @@ def _scale(m: DatasetFiles) -> Answer:
     if same:
         return "note", f"{text}; classes that attributes cannot tell apart", same
     if negative and m.kind == "attributes":
-        return "note", f"{text}; {negative} negative entries mean unknown and are read as 0"
+        what = "mean unknown and are read as 0" if m.unknown else "keep their signs"
+        return "note", f"{text}; {negative} negative entries {what}"
     return "ok", text
 
 

@@ -50,6 +50,7 @@ class DatasetFiles:
     maps: Maps | None = None
     # Names in trainvalclasses.txt ("seen") and testclasses.txt ("unseen"), where present
     class_lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unknown: bool = False  # Whether negative attributes mean unknown and become 0
     strays: tuple[str, ...] = ()  # Image files on disk that no list names
     # Check -> fault of a file that could not be read
     found_faults: dict[str, str] = field(default_factory=dict)
@@ -144,6 +145,7 @@ def of_proposed_split(name: str, source: Xlsa17, root: Path) -> DatasetFiles:
         backbone=str(source.defaults.get("backbone", "")),
         unit=split.tables["att"].T if source.table != "att" and "att" in split.tables else None,
         why_no_labels="there is no res101.mat",
+        unknown=True,
         class_lists={
             kind: names for kind, file in _LISTS.items() if (names := _lines(home / file))
         },
