@@ -162,7 +162,7 @@ def _pair(
     difference = paired_difference(resampled, left, right, pairs=of)
     images = mcnemar(joined.T1[:, left], joined.T1[:, right])
     h = resampled.value["H"]
-    needed = seeds_needed(*(h[columns[i]].tolist() for i in (a, b)))
+    each, said = seeds_needed(*(h[columns[i]].tolist() for i in (a, b)))
     return RowPair(
         a=a,
         b=b,
@@ -176,6 +176,6 @@ def _pair(
         only_b=images.only_b,
         mcnemar_p=images.p,
         mcnemar_p_holm=images.p,
-        seeds_each=needed.each,
-        seeds_said=needed.sentence,
+        seeds_each=each,
+        seeds_said=said,
     )
