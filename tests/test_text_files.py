@@ -59,7 +59,7 @@ READERS: dict[str, tuple[str, str, Callable[[Path], Any], Any]] = {
     "word vectors": (
         "a.txt",
         "red 1 0\n",
-        lambda p: look_up(p, {"red"}).vectors["red"].tolist(),
+        lambda p: look_up(p, {"red"})[0]["red"].tolist(),
         [1, 0],
     ),
 }

@@ -59,13 +59,8 @@ class Names:
 
     def fill(self, text: str) -> str:
         """Fill a template with these names."""
-        words = {
-            "name": self.name,
-            "module": self.module,
-            "Class": self.cls,
-            "distribution": self.distribution,
-        }
-        words["zslkit"] = version("zslkit")
+        words = {"name": self.name, "module": self.module, "Class": self.cls}
+        words |= {"distribution": self.distribution, "zslkit": version("zslkit")}
         return Template(text).substitute(words)
 
 

@@ -11,6 +11,8 @@ from zslkit.model import GradientModel, Task
 
 C, A, WORDS, D, H, W = 5, 4, 3, 6, 2, 3
 SEEN = [True, False, True, True, False]
+LABEL = torch.tensor([0, 2, 3, 0])
+"""Classes of four images, none of them unseen."""
 GROUPS = {"head": (0, 2), "tail": (1, 3)}
 
 
@@ -40,6 +42,13 @@ def task(
         word_vectors=rng.normal(size=(A, WORDS)).astype(np.float32) if words else None,
         build_backbone=backbone if images else None,
     )
+
+
+def every_gradient_is_finite(made: nn.Module) -> None:
+    """And none is missing or zero."""
+    for name, parameter in made.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
 
 
 def world() -> Task:

@@ -5,7 +5,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from attention_task import GROUPS, SEEN, A, C, D, H, W, task, trained_in_the_world, world
+from attention_task import (
+    GROUPS,
+    LABEL,
+    SEEN,
+    A,
+    C,
+    D,
+    H,
+    W,
+    every_gradient_is_finite,
+    task,
+    trained_in_the_world,
+    world,
+)
 from torch import Tensor, nn
 from zslkit_baselines.apn import APN, APNConfig, freeze
 from zslkit_baselines.attribute_maps import compactness, decorrelation
@@ -23,12 +36,6 @@ def model(images: bool = False, **settings: object) -> APN:
     return made
 
 
-@pytest.fixture
-def x() -> Tensor:
-    return torch.randn(4, D, H, W, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-
-
-LABEL = torch.tensor([0, 2, 3, 0])
 WEIGHTS = {
     "w_attribute": 0.3,
     "w_local_attribute": 0.2,
@@ -196,12 +203,7 @@ def test_every_gradient_is_finite_down_to_the_pixels_filters(equations: str) -> 
     made = model(images=True, equations=equations, **WEIGHTS)
     images = torch.randn(4, 3, 2 * H, 2 * W, dtype=torch.float64)
     sum(made.loss(images, LABEL).values()).backward()
-    for name, parameter in made.named_parameters():
-        assert (
-            parameter.grad is not None
-            and parameter.grad.isfinite().all()
-            and parameter.grad.abs().max() > 0
-        ), name
+    every_gradient_is_finite(made)
 
 
 def test_prototypes_of_zero_have_a_finite_gradient(x: Tensor) -> None:

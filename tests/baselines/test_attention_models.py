@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attention_task import SEEN, A, C, D, H, W, task
+from attention_task import LABEL, SEEN, A, C, D, H, W, task
 from torch import Tensor, nn
 from zslkit_baselines.gem import GEMZSL
 from zslkit_baselines.msdn import MSDN
@@ -21,7 +21,6 @@ from zslkit.training.loop import Loop
 from zslkit.utils.progress import Silent
 
 MODELS: dict[str, type[GradientModel]] = {"msdn": MSDN, "transzero": TransZero, "gemzsl": GEMZSL}
-LABEL = torch.tensor([0, 2, 3, 0])
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
@@ -40,11 +39,6 @@ def make(
         if not parameter.any():
             nn.init.normal_(parameter)
     return made
-
-
-@pytest.fixture
-def x() -> Tensor:
-    return torch.randn(4, D, H, W, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
 @every_model

@@ -5,7 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from attention_task import SEEN, A, C, D, H, W, task, trained_in_the_world, world
+from attention_task import (
+    SEEN,
+    A,
+    C,
+    H,
+    W,
+    every_gradient_is_finite,
+    task,
+    trained_in_the_world,
+    world,
+)
 from torch import Tensor
 from zslkit_baselines.dazle import DAZLE, DAZLEConfig
 
@@ -46,11 +56,6 @@ def by_hand(made: DAZLE, x: Tensor) -> np.ndarray:
         for k in range(C):
             scores[n, k] += -made.config.bias if SEEN[k] else made.config.bias
     return scores
-
-
-@pytest.fixture
-def x() -> Tensor:
-    return torch.randn(4, D, H, W, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
 def test_it_keeps_the_contract() -> None:
@@ -94,12 +99,7 @@ def test_training_starts_with_uniform_attention_and_half_weights(x: Tensor) -> N
 def test_every_gradient_is_finite_and_none_is_missing(x: Tensor) -> None:
     made = model()
     sum(made.loss(x, torch.tensor([0, 2, 3, 0])).values()).backward()
-    for name, parameter in made.named_parameters():
-        assert (
-            parameter.grad is not None
-            and parameter.grad.isfinite().all()
-            and parameter.grad.abs().max() > 0
-        ), name
+    every_gradient_is_finite(made)
 
 
 def test_the_score_of_an_image_does_not_depend_on_its_batch(x: Tensor) -> None:

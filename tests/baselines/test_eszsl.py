@@ -5,29 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linear_toys import View, task
 from torch import Tensor
 from zslkit_baselines.eszsl import ESZSL, ESZSLConfig, solve, statistics
 
 from zslkit.errors import TrainingError
-from zslkit.model import Task, check_model
-
-
-class View:
-    def __init__(self, x: Tensor, labels: Tensor) -> None:
-        self.x, self._labels = x, labels
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self._labels.numpy()
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def batch(self, index: np.ndarray) -> Tensor:
-        return self.x[index]
-
-    def everything(self) -> tuple[Tensor, Tensor]:
-        return self.x, self._labels
+from zslkit.model import check_model
 
 
 class Trainer:
@@ -41,18 +24,6 @@ class Trainer:
 
     def log(self, **values: float) -> None:
         self.logged.append(values)
-
-
-def task(attributes: np.ndarray, seen: list[bool], width: int) -> Task:
-    return Task(
-        dataset="made-up",
-        classes=tuple(f"class {k}" for k in range(len(attributes))),
-        seen=np.array(seen),
-        attributes=attributes.astype(np.float32),
-        attribute_names=tuple(f"attribute {i}" for i in range(attributes.shape[1])),
-        input="pooled",
-        feature_shape=(width,),
-    )
 
 
 def test_it_keeps_the_contract() -> None:

@@ -6,21 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attention_task import GROUPS, SEEN, A, C, D, H, W, task
+from attention_task import GROUPS, LABEL, SEEN, A, C, D, H, W, task
 from torch import Tensor
 from zslkit_baselines.gem import GEMZSL, GEMConfig
-
-LABEL = torch.tensor([0, 2, 3, 0])
 
 
 def model(images: bool = False, **settings: Any) -> GEMZSL:
     torch.manual_seed(0)
     return GEMZSL(GEMConfig(**settings), task(images=images)).double()
-
-
-@pytest.fixture
-def x() -> Tensor:
-    return torch.randn(4, D, H, W, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
 def by_hand(made: GEMZSL, x: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attention_task import SEEN, A, C, D, H, W, task
+from attention_task import LABEL, SEEN, A, C, H, W, task
 from torch import Tensor
 from zslkit_baselines.msdn import MSDN, MSDNConfig
 
-LABEL = torch.tensor([0, 2, 3, 0])
 R = H * W
 
 
@@ -21,11 +20,6 @@ def model(**settings: Any) -> MSDN:
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter)
     return made
-
-
-@pytest.fixture
-def x() -> Tensor:
-    return torch.randn(4, D, H, W, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
 def by_hand(made: MSDN, x: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attention_task import SEEN, A, C, D, H, W, task
+from attention_task import LABEL, SEEN, A, C, H, W, task
 from torch import Tensor
 from zslkit_baselines.transzero import TransZero, TransZeroConfig, relative_geometry
 
-LABEL = torch.tensor([0, 2, 3, 0])
 R = H * W
 
 
@@ -25,11 +24,6 @@ def model(**settings: Any) -> TransZero:
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter)
     return made
-
-
-@pytest.fixture
-def x() -> Tensor:
-    return torch.randn(4, D, H, W, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
 def by_hand(made: TransZero, x: Tensor) -> tuple[np.ndarray, np.ndarray]:

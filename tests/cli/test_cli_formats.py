@@ -91,7 +91,7 @@ def test_latex_and_csv_are_printed_and_nothing_else(
     assert [line["folders"].count("|") for line in lines if line["kind"] == "runs"] == [1, 1]
 
 
-@pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv", "json"])
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
 def test_a_run_without_scores_is_named_in_every_format(
     folders: Any, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:

@@ -232,7 +232,7 @@ def test_a_terminal_shows_it_dimmed_below_the_results(folders: list[Path]) -> No
     assert "\x1b[1m" not in picked
 
 
-@pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv", "json"])
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
 def test_the_command_line_shows_it_in_every_format_and_only_when_asked(
     folders: Any,
     tmp_path: Path,

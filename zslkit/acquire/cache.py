@@ -48,18 +48,14 @@ def contents(root: Path) -> list[CacheItem]:
             found.append(_item(root, home, "link" if home.is_symlink() else "foreign"))
             continue
         for path in sorted(home.iterdir()):
-            if not _is_lock(path):
-                found.append(_item(root, path, kind_of(home.name, path)))
-                if found[-1].kind in ("store", "converted"):
-                    notes = (file for file in files_of(path) if file.suffix == ".new")
-                    found += [_item(root, note, "leftover") for note in notes]
+            plain = path.is_file() and not path.is_symlink()
+            if path.suffix == ".lock" and plain and path.stat().st_size == 0:
+                continue
+            found.append(_item(root, path, kind_of(home.name, path)))
+            if found[-1].kind in ("store", "converted"):
+                notes = (file for file in files_of(path) if file.suffix == ".new")
+                found += [_item(root, note, "leftover") for note in notes]
     return found
-
-
-def _is_lock(path: Path) -> bool:
-    """Whether the path is an empty lock file."""
-    plain = path.is_file() and not path.is_symlink()
-    return path.suffix == ".lock" and plain and path.stat().st_size == 0
 
 
 def _item(root: Path, path: Path, kind: Kind) -> CacheItem:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist, pdist
 
 from zslkit.dataset import Index
 from zslkit.datasets.attribute_table import ClassTable
@@ -138,7 +139,7 @@ def _unmatched_classes(read: ClassTable, table: NDArray[Any] | None) -> list[str
         return []
     if max(len(table), len(read.values)) > _ONE_TO_ONE:
         return []
-    distances = _distances(_unit(read.values), _unit(table))
+    distances = cdist(_unit(read.values), _unit(table))
     rows, columns = linear_sum_assignment(distances)
     if len(read.values) <= len(table) or distances[rows, columns].mean() > _NEAR:
         return []
@@ -178,21 +179,13 @@ def moved_rows(own: NDArray[Any], given: NDArray[Any]) -> NDArray[np.int64] | No
 def _nearest(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.int64]:
     """Row of b for each row of a; assigned one to one up to _ONE_TO_ONE rows."""
     if len(a) <= _ONE_TO_ONE:
-        return np.asarray(linear_sum_assignment(_distances(a, b))[1], dtype=np.int64)
+        return np.asarray(linear_sum_assignment(cdist(a, b))[1], dtype=np.int64)
     return np.array([int(np.linalg.norm(b - row, axis=1).argmin()) for row in a], dtype=np.int64)
 
 
 def _all_differ(table: NDArray[np.float64], least: float) -> bool:
     """Whether all pairs of rows are more than `least` apart."""
-    if len(table) > _ONE_TO_ONE:
-        return False
-    distances = _distances(table, table)
-    return bool((distances + np.diag(np.full(len(table), np.inf)) > least).all())
-
-
-def _distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Euclidean distances (len(a), len(b)) between rows."""
-    return np.stack([np.linalg.norm(b - row, axis=1) for row in a])
+    return len(table) <= _ONE_TO_ONE and bool((pdist(table) > least).all())
 
 
 def _scaled(values: NDArray[Any]) -> NDArray[np.float64]:

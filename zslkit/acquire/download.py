@@ -275,7 +275,12 @@ class _DownloadJob:
         changed = False
         for url in addresses(self._download, self._mirrors):
             try:
-                self._retrieve(url)
+                part = Resuming(archive, self._reporter, self._check_room).fetch(url)
+                known = self._known
+                if known and (found := self._digest(known[0], part.path)) != known[1]:
+                    part.drop()
+                    raise _WrongDigest(self._mismatch(found))
+                part.path.replace(archive)
                 if kind_of(archive) is None:
                     archive.unlink()
                     Partial(archive, url).drop()
@@ -292,15 +297,6 @@ class _DownloadJob:
             f"{self._download.urls[0]} by hand, put it at {archive} and give the same command "
             f"again, which unpacks it{self._accept_advice() if changed else ''}"
         )
-
-    def _retrieve(self, url: str) -> None:
-        archive = self._state.archive
-        part = Resuming(archive, self._reporter, self._check_room).fetch(url)
-        known = self._known
-        if known and (found := self._digest(known[0], part.path)) != known[1]:
-            part.drop()
-            raise _WrongDigest(self._mismatch(found))
-        part.path.replace(archive)
 
     def _check_room(self, rest: int, total: int) -> None:
         # Photos hardly compress, so the contents are at least as large as the archive.

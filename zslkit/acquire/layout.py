@@ -79,9 +79,10 @@ def find_layout(
     readings = {o: found for o in ORDERS if (found := _reading(shape, o)) is not None}
     if order is not None:
         if order not in readings:
+            axis = "the last axis" if order == "channels-first" else "the axis after the images"
             raise UserError(
-                f"{path}: --layout {order} needs {_needs(shape, order)}, and the features have "
-                f"the shape {shape}"
+                f"{path}: --layout {order} needs positions on {axis} that are a square, with or "
+                f"without a class token, and the features have the shape {shape}"
             )
         return readings[order]
     if not readings:
@@ -179,11 +180,6 @@ def _of_four(shape: tuple[int, ...]) -> list[Order]:
 def _spelled(layout: Layout) -> str:
     _, d, h, w = layout.shape
     return f"{d} channels on {h} x {w} positions{' and a class token' if layout.tokens else ''}"
-
-
-def _needs(shape: tuple[int, ...], order: str) -> str:
-    axis = "the last axis" if order == "channels-first" else "the axis after the images"
-    return f"positions on {axis} that are a square, with or without a class token"
 
 
 Rows = Literal["classes", "attributes"]

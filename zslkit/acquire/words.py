@@ -55,8 +55,10 @@ class TextSource:
                 before, done = done, done + count
                 phase.advance(-(-done // _MIB) - -(-before // _MIB))
 
-            found = look_up(path, {word for phrase in phrases for word in phrase.words}, advance)
-        return cls(path, found.vectors, found.sha256)
+            known, digest = look_up(
+                path, {word for phrase in phrases for word in phrase.words}, advance
+            )
+        return cls(path, known, digest)
 
     def vectors(self, phrases: Sequence[Phrase]) -> Vectors:
         """Mean vector of the words of each phrase, (A, W); a word without one raises DataError."""

@@ -18,7 +18,6 @@ from zslkit.cli.options import flag, runs_option
 from zslkit.cli.output import echo, print_columns, print_json, printable
 from zslkit.cli.present import FIGURES
 from zslkit.cli.verb import verb
-from zslkit.errors import DataError
 
 if TYPE_CHECKING:
     from zslkit.evaluation.catalog import Metric, Subject
@@ -106,19 +105,15 @@ class Measured:
     def of(cls, run: Run, gamma: float | None) -> Measured:
         """gamma: the user's. Raises DataError."""
         from zslkit.evaluation.catalog import Subject
-        from zslkit.evaluation.sets import checked_sets
+        from zslkit.report.significance import run_sets
         from zslkit.runs.figures import check_figures
 
-        scores, protocol = run.scores(), run.record.protocol
-        try:
-            sets = checked_sets(*scores.sets())
-        except DataError as error:  # which of several runs it is
-            raise DataError(f"{run.folder}: {error}") from error
+        protocol, (sets, classes) = run.record.protocol, run_sets(run)
         if gamma is None:
-            check_figures(run, sets, scores.classes)
+            check_figures(run, sets, classes)
         validated = protocol.gamma if protocol.calibration == "validation" else None
         used = protocol.gamma if gamma is None else gamma
-        subject = Subject(sets, used, validated, scores.classes, run.attributes())
+        subject = Subject(sets, used, validated, classes, run.attributes())
         return cls(run, subject, gamma is not None)
 
     @property

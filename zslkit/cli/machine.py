@@ -9,11 +9,12 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
+
+import psutil
 
 from zslkit.cli.output import size_words
 
@@ -58,27 +59,22 @@ def python() -> Iterator[Finding]:
     system = f"{platform.system()} {platform.release()}, {platform.machine()}"
     yield ok("system", f"{system}, {cores} cores for this process")
     memory = memory_bytes()
-    if memory is None:
-        yield note("memory", "this system does not tell")
-    elif memory < LITTLE:
+    if memory < LITTLE:
         little = "Little for feature maps of many images; pooled features need less"
         yield note("memory", size_words(memory), little)
     else:
         yield ok("memory", size_words(memory))
 
 
-def memory_bytes() -> int | None:
-    """Memory that this process may use: of the machine, or of its control group if that has less;
-    None if nothing tells."""
-    limits = []
-    with suppress(ValueError, OSError, AttributeError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+def memory_bytes() -> int:
+    """Memory that this process may use: of the machine, or its control group's limit if lower."""
+    limits: list[int] = [psutil.virtual_memory().total]
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             limits.append(int(Path(file).read_text()))
         except (OSError, ValueError):  # "max" where there is no limit
             continue
-    return min(limits, default=None)
+    return min(limits)
 
 
 def packages() -> Iterator[Finding]:

@@ -133,33 +133,28 @@ def runs(
         return 0
     from zslkit.runs import inventory
 
-    if not folders:
-        unread: list[str] = []
+    unread: list[str] = []
+    if folders:
+        # A mistake in the last one is told before the first is touched.
+        items = [inventory.item_at(folder, home) for folder in dict.fromkeys(folders)]
+        if remove:
+            return _remove(items, yes, as_json)
+        if retags:
+            items = [_tagged(item, tag, untag) for item in items]
+    else:
         items = chosen(home, models, datasets, tagged, unread)
-        untrue = _untrue(items)
-        if long:
-            _write_long(items, untrue, long, out)
-        else:
-            _print(items, untrue, as_json, unread)
-        for sentence in unread:
-            tell(sentence)
-        for place in inventory.clear_left(home):
-            tell(f"{place} was left by a command that was killed, and is removed")
-        if not items and not unread:
-            tell(f"There are no runs in {home}")
-        return 2 if untrue else 0
-
-    # A mistake in the last one is told before the first is touched.
-    items = [inventory.item_at(folder, home) for folder in dict.fromkeys(folders)]
-    if remove:
-        return _remove(items, yes, as_json)
-    if retags:
-        items = [_tagged(item, tag, untag) for item in items]
     untrue = _untrue(items)
     if long:
         _write_long(items, untrue, long, out)
     else:
-        _print(items, untrue, as_json)
+        _print(items, untrue, as_json, unread)
+    for sentence in unread:
+        tell(sentence)
+    if not folders:
+        for place in inventory.clear_left(home):
+            tell(f"{place} was left by a command that was killed, and is removed")
+        if not items and not unread:
+            tell(f"There are no runs in {home}")
     return 2 if untrue else 0
 
 
@@ -200,7 +195,7 @@ def _print(
     items: Sequence[InventoryItem],
     untrue: Mapping[Path, str],
     as_json: bool,
-    unread: Sequence[str] = (),
+    unread: Sequence[str],
 ) -> None:
     items = [replace(item, problem=untrue.get(item.folder, item.problem)) for item in items]
     if as_json:
@@ -213,8 +208,7 @@ def _print(
         print_columns(header, [_cells(item, item.folder not in untrue) for item in items])
         for item in items:
             if item.problem:
-                known = str(item.folder) in item.problem
-                tell(item.problem if known else f"{item.folder} is {item.state}: {item.problem}")
+                tell(item.told)
 
 
 def _cells(item: InventoryItem, true: bool) -> tuple[str, ...]:

@@ -43,11 +43,6 @@ class Subject:
         return self.sets.curve()
 
     @cached_property
-    def crossed(self) -> dict[str, float]:
-        """Percent of images answered with a class of the other side (`crossings`)."""
-        return crossings(self.sets, self.gamma)
-
-    @cached_property
     def calibration_error(self) -> dict[str, float]:
         """Expected calibration error in percent, by set and of both."""
         return expected_calibration_error(self.sets, self.gamma)
@@ -143,12 +138,12 @@ _LIST: tuple[Metric, ...] = (
     Metric(
         "seen-as-unseen",
         "images of seen classes answered with an unseen one, % of images",
-        lambda s: s.crossed["seen_as_unseen"],
+        lambda s: crossings(s.sets, s.gamma)["seen_as_unseen"],
     ),
     Metric(
         "unseen-as-seen",
         "images of unseen classes answered with a seen one, % of images",
-        lambda s: s.crossed["unseen_as_seen"],
+        lambda s: crossings(s.sets, s.gamma)["unseen_as_seen"],
     ),
     Metric(
         "ECE", "expected calibration error of both sets, %", lambda s: s.calibration_error["both"]

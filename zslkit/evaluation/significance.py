@@ -115,20 +115,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-@dataclass(frozen=True)
-class SeedsNeeded:
-    """Number of seeds that would separate two models.
-
-    Attributes:
-        each: Seeds per model, None if it cannot be said.
-        sentence: The result as a sentence.
-    """
-
-    each: int | None
-    sentence: str
-
-
-def seeds_needed(a: Sequence[float], b: Sequence[float]) -> SeedsNeeded:
+def seeds_needed(a: Sequence[float], b: Sequence[float]) -> tuple[int | None, str]:
     """Seeds that a two-sided t-test at 5 % needs to find the observed difference with 80 % power.
 
     A plan, not a test: it takes the observed difference and spread as the true ones.
@@ -137,17 +124,20 @@ def seeds_needed(a: Sequence[float], b: Sequence[float]) -> SeedsNeeded:
         a: Figure of each seed of model A.
         b: Figure of each seed of model B. The spread is the pooled standard deviation; a model with
             one seed adds nothing to it.
+
+    Returns:
+        Seeds per model, None if that cannot be said, and the result as a sentence.
     """
     difference = abs(fmean(a) - fmean(b))
     freedom = len(a) + len(b) - 2
     if difference <= 1e-9:
-        return SeedsNeeded(None, "not separated by seeds alone: their means are equal")
+        return None, "not separated by seeds alone: their means are equal"
     if freedom == 0:
-        return SeedsNeeded(None, "one seed each says nothing of the spread over seeds")
+        return None, "one seed each says nothing of the spread over seeds"
     spread = math.sqrt((_squares(a) + _squares(b)) / freedom)
     if spread <= 1e-9:
         said = "the seeds of each model agree exactly, so more of them say nothing new"
-        return SeedsNeeded(2, said)
+        return 2, said
     each = _seeds_for(difference / spread)
     if each is None:
         said = f"not separated by seeds alone: it would take more than {MOST_SEEDS} each"
@@ -155,7 +145,7 @@ def seeds_needed(a: Sequence[float], b: Sequence[float]) -> SeedsNeeded:
         said = f"about {each} seeds each ({more} more) would separate them"
     else:
         said = f"{each} seeds each are enough for a difference like this, and are there"
-    return SeedsNeeded(each, said)
+    return each, said
 
 
 def _squares(values: Sequence[float]) -> float:

@@ -18,7 +18,6 @@ from zslkit.runs.load import LoadedRun
 from zslkit.utils.files import replacing
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from zslkit.readers.image_file import Photo
@@ -106,7 +105,9 @@ def draw(blocks: Sequence[HeatmapBlock], names: Sequence[str]) -> Figure:
             lefts = [2 * MARGIN + k * (CELL + GAP) for k in range(len(titles[row]))]
             cells = [figure.add_axes((x / width, bottom, *size)) for x in lefts]
             for cell, title in zip(cells, titles[row], strict=True):
-                _photo(cell, block.photo, title)
+                cell.imshow(block.photo)
+                cell.set(xticks=[], yticks=[])
+                cell.set_title(title, fontsize=6.5, pad=3, parse_math=False)
             cells[0].set_ylabel(part, fontsize=8, parse_math=False)
             for cell, column in zip(cells[1:], block.explanation.attributes, strict=True):
                 heat = upsampled(view.maps[column], *block.photo.shape[:2])
@@ -144,10 +145,3 @@ def _title(view: PartView, column: int, name: str) -> str:
 def _wrapped(text: str) -> str:
     shown = "".join(c if c.isprintable() else " " for c in text)
     return "\n".join(textwrap.wrap(shown, WRAP)) or " "
-
-
-def _photo(axes: Axes, photo: NDArray[np.uint8], title: str) -> None:
-    axes.imshow(photo)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_title(title, fontsize=6.5, pad=3, parse_math=False)

@@ -18,7 +18,7 @@ from zslkit.errors import MissingWeights, UnknownName, UserError
 from zslkit.features.augment import CENTRE, Cut, Pixels
 from zslkit.features.maps import MapNetwork, PooledNetwork
 from zslkit.features.weights import first_line, load_file_into, load_package, state_digest
-from zslkit.utils.network import Hub, hub
+from zslkit.utils.network import hub
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -316,9 +316,9 @@ def _load_named(network: Any, config: FeatureConfig, size: tuple[int, int] | Non
         load_package(network, offline.package)
         return f"ImageNet-1k ({offline.extra} extra)"
     if weights in ("auto", "hub"):
-        server = Hub()
+        fault = ""
         try:
-            with hub() as server:
+            with hub() as fault:
                 source = _create(name, pretrained=True, size=size)
         except Exception as error:
             extra = ""
@@ -329,7 +329,7 @@ def _load_named(network: Any, config: FeatureConfig, size: tuple[int, int] | Non
                 )
             raise MissingWeights(
                 f"The pretrained weights of {name} are not on this machine and could not be "
-                f"fetched ({server.fault or first_line(error)}); connect once, or give a file with "
+                f"fetched ({fault or first_line(error)}); connect once, or give a file with "
                 f"--backbone-weights FILE{extra}"
             ) from error
         network.load_state_dict(source.state_dict())

@@ -46,9 +46,7 @@ def gather(words: Sequence[str | Path], out: Path, datasets: Sequence[str] = ())
         if item.run is not None and item.state != "replaced":
             found.append(item.run)
         if item.problem:  # also for a shown run with damaged tags
-            told = str(item.folder) in item.problem
-            about = "" if told else f"{item.folder} is {item.state}: "
-            left_out.append(f"{about}{item.problem}")
+            left_out.append(item.told)
         elif item.state == "running":
             left_out.append(f"{item.folder} is not finished: a process works on it now")
     if not found:

@@ -13,7 +13,7 @@ import numpy as np
 
 from zslkit.errors import DataError, UserError
 from zslkit.readers.word_vectors import Phrase, Vectors, checked
-from zslkit.utils.network import Hub, hub
+from zslkit.utils.network import hub
 from zslkit.utils.printable import reason_of
 
 
@@ -48,15 +48,15 @@ class Encoder:
                 f"There is no folder {model} of a sentence encoder; give the folder that holds its "
                 "modules.json, or the name of a model of sentence-transformers"
             )
-        server = Hub()
+        fault = ""
         try:
-            with nullcontext(server) if folder.is_dir() else hub() as server:
+            with nullcontext("") if folder.is_dir() else hub() as fault:
                 loaded = sentence_transformers.SentenceTransformer(
                     str(folder) if folder.is_dir() else model, device="cpu"
                 )
         except Exception as error:  # files, network and models raise errors of any type
             raise UserError(
-                f"The encoder {model!r} cannot be loaded ({server.fault or reason_of(error)}); "
+                f"The encoder {model!r} cannot be loaded ({fault or reason_of(error)}); "
                 "name one of sentence-transformers or a folder"
             ) from error
         shown = str(getattr(sentence_transformers, "__version__", ""))

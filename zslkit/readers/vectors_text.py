@@ -7,9 +7,8 @@ import hashlib
 import io
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -34,21 +33,16 @@ _ANY_RATIO, _RATIO = 1 << 20, 50
 """Bytes up to which any compression ratio is accepted, and the limit beyond; numbers reach 4."""
 
 
-@dataclass(frozen=True)
-class FoundVectors:
-    """Word -> vector (W,) for the words that a file has, and the digest of the file as stored."""
-
-    vectors: Mapping[str, NDArray[np.float64]]
-    sha256: str
-
-
 def look_up(
     path: Path, words: Collection[str], advance: Callable[[int], Any] = lambda n: None
-) -> FoundVectors:
+) -> tuple[dict[str, NDArray[np.float64]], str]:
     """Find the vectors of words in lower case in a text file, plain or gzip.
 
     One line is held in memory at a time. The lower-case spelling of a word in the file has priority
     over other spellings. `advance` gets the number of bytes after each read from disk.
+
+    Returns:
+        Word -> vector (W,) for the words that the file has, and the sha256 of the file as stored.
 
     Raises:
         DataError: Names file and line that is not a line of word vectors.
@@ -85,7 +79,7 @@ def look_up(
                 ) from error
             if key == word:
                 exact.add(key)
-        return FoundVectors(found, digest())
+        return found, digest()
 
 
 class _Lines:

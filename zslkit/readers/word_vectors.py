@@ -105,7 +105,7 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
             )
         phrases = phrases_of(names)
         words = {word for phrase in phrases for word in phrase.words}
-        return means(phrases, look_up(path, words).vectors, path)
+        return means(phrases, look_up(path, words)[0], path)
     else:
         given = suffix or "a file without ending"
         raise DataError(

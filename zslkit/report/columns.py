@@ -8,19 +8,8 @@ from typing import Final
 
 from zslkit.errors import UnknownName
 
-NAMES: Final = {
-    "runs": "runs",
-    "T1": "T1",
-    "U": "U",
-    "S": "S",
-    "H": "H",
-    "H-none": "H, gamma 0",
-    "AUSUC": "AUSUC",
-    "parameters": "parameters",
-    "training": "training",
-    "peak-memory": "peak memory",
-    "protocol": "protocol",
-}
+_WORDS: Final = "runs T1 U S H H-none AUSUC parameters training peak-memory protocol"
+NAMES: Final = {w: w.replace("-", " ") for w in _WORDS.split()} | {"H-none": "H, gamma 0"}
 """Word of a column -> its header. The column of the model always comes first."""
 COST_NAMES: Final = ("parameters", "training", "peak memory")
 """Headers of the columns of costs."""

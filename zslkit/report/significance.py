@@ -141,45 +141,42 @@ def _pairs(
     resampled: Resampled,
     places: list[tuple[int, int]],
 ) -> tuple[RowPair, ...]:
-    pairs = [_pair(block, joined, columns, resampled, a, b, len(places)) for a, b in places]
-    corrected = zip(
-        pairs, holm([p.p for p in pairs]), holm([p.mcnemar_p for p in pairs]), strict=True
-    )
-    return tuple(replace(pair, p_holm=p, mcnemar_p_holm=q) for pair, p, q in corrected)
-
-
-def _pair(
-    block: Block,
-    joined: Outcomes,
-    columns: Columns,
-    resampled: Resampled,
-    a: int,
-    b: int,
-    of: int,
-) -> RowPair:
-    seeds = [block.rows[i].seeds for i in (a, b)]
-    common = set(seeds[0]) & set(seeds[1])
-    left, right = (
-        [column for seed, column in zip(own, columns[i], strict=True) if seed in (common or own)]
-        for i, own in zip((a, b), seeds, strict=True)
-    )
-    difference = paired_difference(resampled, left, right, pairs=of)
-    images = mcnemar(joined.T1[:, left], joined.T1[:, right])
     h = resampled.value["H"]
-    needed = seeds_needed(*(h[columns[i]].tolist() for i in (a, b)))
-    return RowPair(
-        a=a,
-        b=b,
-        seeds=tuple(sorted(common)),
-        difference=difference.interval.value,
-        low=difference.interval.low,
-        high=difference.interval.high,
-        p=difference.p,
-        p_holm=difference.p,
-        only_a=images.only_a,
-        only_b=images.only_b,
-        mcnemar_p=images.p,
-        mcnemar_p_holm=images.p,
-        seeds_each=needed.each,
-        seeds_said=needed.sentence,
+
+    def pair(a: int, b: int) -> RowPair:
+        seeds = [block.rows[i].seeds for i in (a, b)]
+        common = set(seeds[0]) & set(seeds[1])
+        left, right = (
+            [
+                column
+                for seed, column in zip(own, columns[i], strict=True)
+                if seed in (common or own)
+            ]
+            for i, own in zip((a, b), seeds, strict=True)
+        )
+        difference = paired_difference(resampled, left, right, pairs=len(places))
+        images = mcnemar(joined.T1[:, left], joined.T1[:, right])
+        each, said = seeds_needed(*(h[columns[i]].tolist() for i in (a, b)))
+        return RowPair(
+            a=a,
+            b=b,
+            seeds=tuple(sorted(common)),
+            difference=difference.interval.value,
+            low=difference.interval.low,
+            high=difference.interval.high,
+            p=difference.p,
+            p_holm=difference.p,
+            only_a=images.only_a,
+            only_b=images.only_b,
+            mcnemar_p=images.p,
+            mcnemar_p_holm=images.p,
+            seeds_each=each,
+            seeds_said=said,
+        )
+
+    pairs = [pair(a, b) for a, b in places]
+    corrected = holm([p.p for p in pairs]), holm([p.mcnemar_p for p in pairs])
+    return tuple(
+        replace(p, p_holm=own, mcnemar_p_holm=other)
+        for p, own, other in zip(pairs, *corrected, strict=True)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -100,17 +100,16 @@ def read_study(source: str | Path | Mapping[str, Any]) -> Study:
 
 def variants(study: Study, changes: Mapping[str, Any] | None = None) -> list[Variant]:
     """All variants, in the order of the file; rows and grid override the caller's `changes`."""
-    return list(_variants(study, changes or {}))
-
-
-def _variants(study: Study, changes: Mapping[str, Any]) -> Iterator[Variant]:
-    base = merge([Layer(nested(study.settings), "study"), Layer(changes, "option")]).values
+    given = Layer(changes or {}, "option")
+    base = merge([Layer(nested(study.settings), "study"), given]).values
+    found = []
     for row, own in (study.rows or {"": {}}).items():
         for values in product(*study.grid.values()):
             point = dict(zip(study.grid, values, strict=True))
             layers = [Layer(base, "study"), Layer(nested(own), "row"), Layer(nested(point), "grid")]
             numbers = {key: number(value) for key, value in point.items()}
-            yield Variant(row, numbers, merge(layers).values)
+            found.append(Variant(row, numbers, merge(layers).values))
+    return found
 
 
 def line(variant: Variant, records: Sequence[RunRecord]) -> StudyLine:

@@ -46,6 +46,12 @@ class InventoryItem:
     tags: tuple[str, ...]
     problem: str
 
+    @property
+    def told(self) -> str:
+        """The problem as a sentence that names the folder."""
+        named = str(self.folder) in self.problem
+        return self.problem if named else f"{self.folder} is {self.state}: {self.problem}"
+
 
 def contents(out: Path, on_fault: Callable[[str], None] = _logger.warning) -> list[InventoryItem]:
     """Everything that runs have left below `out`, sorted by path.

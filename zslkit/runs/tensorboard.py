@@ -27,12 +27,8 @@ class TensorBoard(Tracker):
         from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self._event, self._summary, self._tensor, self._writer = (
-            event_pb2.Event,
-            summary_pb2,
-            tensor_pb2.TensorProto,
-            RecordWriter,
-        )
+        self._event, self._tensor = event_pb2.Event, tensor_pb2.TensorProto
+        self._summary, self._writer = summary_pb2, RecordWriter
 
     def start(self, info: RunInfo) -> None:
         self._info = info

@@ -103,7 +103,7 @@ def resumes(bench: Bench) -> str | None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.pt"
         with contextlib.suppress(_Stopped):
-            bench.fit(bench.make(config=config), checkpoint=path, observer=_Interruption())
+            bench.fit(bench.make(config=config), checkpoint=path, on_log=_second("epoch"))
         if not path.is_file():
             raise Failed("the training went past the harness's loop, so no checkpoint was written")
         resumed = bench.fit(bench.make(config=config), checkpoint=path)
@@ -124,7 +124,7 @@ def _resumes_by_stages(bench: Bench) -> str:
             )
         for _ in range(epochs):
             try:
-                resumed = bench.fit(bench.make(), checkpoint=path, on_log=_second_epoch())
+                resumed = bench.fit(bench.make(), checkpoint=path, on_log=_second("stage"))
                 break
             except _Stopped:
                 pass
@@ -140,12 +140,12 @@ def _resumes_by_stages(bench: Bench) -> str:
     return f"interrupted after each of {epochs} epochs of its stages"
 
 
-def _second_epoch() -> Callable[[Mapping[str, Any]], None]:
-    """Ends the training in the second epoch of an attempt, when the first has a checkpoint."""
+def _second(key: str) -> Callable[[Mapping[str, Any]], None]:
+    """Ends the training at the second log line with the key, when epoch 1 has a checkpoint."""
     epochs = count(1)
 
     def hear(line: Mapping[str, Any]) -> None:
-        if "stage" in line and next(epochs) == 2:
+        if key in line and next(epochs) == 2:
             raise _Stopped
 
     return hear
@@ -153,18 +153,6 @@ def _second_epoch() -> Callable[[Mapping[str, Any]], None]:
 
 class _Stopped(Exception):
     """The check interrupted the training."""
-
-
-class _Interruption:
-    """Ends the training in the second epoch, so that the last checkpoint is that of the first."""
-
-    def __init__(self) -> None:
-        self.history: list[dict[str, float]] = []
-
-    def after_epoch(self, epoch: int, model: GradientModel) -> bool:
-        if epoch == 2:
-            raise _Stopped
-        return False
 
 
 @check(

@@ -6,45 +6,37 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 PATIENCE = 2.0
 """Seconds after which a server that has not answered counts as out of reach."""
 
 
-@dataclass(frozen=True)
-class Hub:
-    """Server that hub libraries download from; `fault` says why nothing can be fetched, if so."""
-
-    fault: str = ""
-
-
 @contextmanager
-def hub() -> Iterator[Hub]:
+def hub() -> Iterator[str]:
     """Run hub libraries (timm, sentence-transformers) in this block with the network tried once.
 
     huggingface_hub repeats a request that finds no network five times for every file, which takes
     a minute. If the server does not answer one short request, the libraries are set to offline
     inside the block: files in their caches are still found, and missing ones fail at once. Yields
-    the server, with the reason why it cannot be used.
+    the reason why nothing can be fetched, "" if there is none.
     """
     try:
         from huggingface_hub import constants
     except ImportError:
-        yield Hub()
+        yield ""
         return
     if constants.HF_HUB_OFFLINE:
-        yield Hub("the environment sets HF_HUB_OFFLINE")
+        yield "the environment sets HF_HUB_OFFLINE"
         return
     if answers(constants.ENDPOINT):
-        yield Hub()
+        yield ""
         return
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)  # for weights that are fetched from other addresses
     constants.HF_HUB_OFFLINE = True
     try:
-        yield Hub(f"{urlsplit(constants.ENDPOINT).hostname} does not answer")
+        yield f"{urlsplit(constants.ENDPOINT).hostname} does not answer"
     finally:
         constants.HF_HUB_OFFLINE = False
         socket.setdefaulttimeout(before)
