@@ -228,3 +228,21 @@ def test_numbers_of_a_plugin_are_finite_too() -> None:
 
     with pytest.raises(UserError, match=r"margin = inf .* should be a finite number"):
         build(Own, merge([parse_set(["margin=.inf"])]), "own")
+
+
+@pytest.mark.parametrize(
+    ("items", "key"),
+    [
+        (["lam=1", "lam=2"], "lam"),
+        (["train.lr=1", "train={epochs: 5}"], "train.lr"),
+        (["train={epochs: 5}", "train.epochs=6"], "train.epochs"),
+        (["train.lr=1", "train=null"], "train.lr"),
+    ],
+)
+def test_set_replaces_nothing_that_set_said_before(items: list[str], key: str) -> None:
+    with pytest.raises(UserError, match=f"--set {key} is given twice; keep one"):
+        parse_set(items)
+    assert parse_set(["lam=1", "lam=1", "train.lr=1"]).values == {"lam": 1, "train": {"lr": 1}}
+    assert parse_set(["train={lr: 1}", "train.epochs=6"]).values == {
+        "train": {"lr": 1, "epochs": 6}
+    }

@@ -209,6 +209,21 @@ def test_a_number_is_not_written_in_base_8_or_60_or_as_a_word(text: str, tmp_pat
         build(Everything, merge([Layer({"count": True}, "given")]), "test")
 
 
+@pytest.mark.parametrize("text", ["010", "1:30", "1_0"])
+def test_such_numbers_are_texts_where_nobody_says_a_type(text: str, tmp_path: Path) -> None:
+    assert set_to(f"untyped={{a: [{text}], b: 7}}").untyped == {"a": [text], "b": 7}
+    assert set_to(f"either={text}").either == text
+    (tmp_path / "s.yaml").write_text(
+        f"title: t\nmodel: dazle\nsettings: {{train: {{epochs: {text}}}}}\n"
+        f"grid:\n  train.lr: [0.1, {text}]\n"
+    )
+    study = read_study(tmp_path / "s.yaml")
+    assert (study.settings, study.grid["train.lr"]) == ({"train": {"epochs": text}}, [0.1, text])
+    for settings in (variants(study)[0].settings, parse_set([f"train.epochs={text}"]).values):
+        with pytest.raises(UserError, match=rf"train.epochs = '{text}' .*is refused"):
+            make_plan("dazle", "digits", overrides=settings)
+
+
 @pytest.mark.parametrize("key", ["no", "1", "010", "2024-01-01", "~", "1e3", "on"])
 def test_keys_are_texts(key: str, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"groups:\n  {key}: [no, 010]\n")

@@ -133,7 +133,7 @@ def parse_set(items: Iterable[str]) -> Layer:
     """Parse `a.b=1` pairs of --set. Values are YAML: true, null, [1, 2].
 
     Raises:
-        UserError: An item has no '='.
+        UserError: An item has no '=', or would replace the value of one before it.
     """
     values: dict[str, Any] = {}
     texts: dict[str, str] = {}
@@ -146,6 +146,9 @@ def parse_set(items: Iterable[str]) -> Layer:
                 "train.epochs=5"
             )
         value, written = _parsed(key, text)
+        twice = [k for k in flat(values) if k == key or k.startswith(f"{key}.")]
+        if twice and flat({key: value}) != {k: flat(values)[k] for k in twice}:
+            raise UserError(f"--set {twice[0]} is given twice; keep one")
         _place(values, key, value, f"--set {item!r}")
         texts |= {f"{key}.{inner}" if inner else key: raw for inner, raw in written.items()}
     return Layer(values, "--set", texts=texts)

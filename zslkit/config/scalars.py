@@ -6,7 +6,6 @@ dot) as text.
 
 from __future__ import annotations
 
-import re
 import types
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from zslkit.config.merge import below
+from zslkit.config.yaml_lines import is_odd
 
 
 def as_expected(
@@ -36,12 +36,6 @@ def as_expected(
     }
 
 
-_THOUSANDS = re.compile(r"[-+]?\d{1,3}(_\d{3})+(\.\d*)?([eE][-+]?\d+)?")
-
-
-_BASE_8 = re.compile(r"[-+]?0[0-7_]+")
-
-
 class Written:
     """Text that YAML or Python reads as another number than people do: 1_0, 010, 1:30, yes.
 
@@ -55,19 +49,9 @@ class Written:
         return repr(self.text)
 
 
-def _odd(text: str | None) -> bool:
-    """Whether "_" stands elsewhere than between thousands, as in 1_0, or the base is 8 or 60."""
-    if text is None:
-        return False
-    text = text.strip()
-    if _BASE_8.fullmatch(text) and int(text, 8) != int(text):
-        return True
-    return ":" in text or ("_" in text and not _THOUSANDS.fullmatch(text))
-
-
 def number(value: Any) -> Any:
     """Convert text such as 1e-4 to a number; return anything else unchanged."""
-    if isinstance(value, str) and _odd(value):
+    if isinstance(value, str) and is_odd(value):
         return value
     try:
         return float(value) if isinstance(value, str) and "e" in value.lower() else value
@@ -102,9 +86,7 @@ def _scalar(expected: list[Any], value: Any, text: str | None) -> Any:
     if isinstance(value, str):
         if not numeric or str in expected or Path in expected or value in words:
             return value
-        return Written(value) if _odd(value) else number(value)
-    if _odd(text) and isinstance(value, (int, float)) and numeric and str not in expected:
-        return Written(str(text))
+        return Written(value) if is_odd(value) else number(value)
     if (
         text is None
         or not isinstance(value, (bool, int, float, date))

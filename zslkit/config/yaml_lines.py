@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -110,12 +111,27 @@ def _check(node: yaml.ScalarNode, loader: yaml.SafeLoader) -> None:
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
 
 
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(_\d{3})+(\.\d*)?([eE][-+]?\d+)?")
+_BASE_8 = re.compile(r"[-+]?0[0-7_]+")
+
+
+def is_odd(text: str) -> bool:
+    """Whether YAML 1.1 reads a number here that people do not: base 8, base 60, or 1_0."""
+    text = text.strip()
+    if _BASE_8.fullmatch(text) and int(text, 8) != int(text):
+        return True
+    return ":" in text or ("_" in text and not _THOUSANDS.fullmatch(text))
+
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _TAKEN_FOR_ELSE = {f"tag:yaml.org,2002:{t}" for t in ("int", "float", "bool", "timestamp")}
 
 
 def _lines(
     node: yaml.Node, prefix: str, seen: set[int], texts: dict[str, str]
 ) -> Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and is_odd(node.value):
+        node.tag = "tag:yaml.org,2002:str"
     if isinstance(node, yaml.ScalarNode) and node.tag in _TAKEN_FOR_ELSE:
         texts[prefix.removesuffix(".")] = node.value
     if id(node) in seen:  # an alias, possibly recursive
