@@ -109,22 +109,35 @@ def numbers_in(
 def refuse_counter(path: Path, names: Sequence[str], values: NDArray[np.float32]) -> None:
     """Refuse an attribute that counts the classes, such as an index saved with the table.
 
-    It counts up or down in steps of 1 from any number, or numbers the classes in any order.
+    It counts up or down in steps of 1 from any number, or numbers the classes in any order. Where
+    several columns do, only those that are as rows are counted, from 0 or 1, are refused.
 
     Raises:
         DataError: Names the column.
     """
+    if len(values) < 5:
+        return
     count = np.arange(len(values))
-    for name, column in zip(names, values.T, strict=True) if len(count) > 4 else ():
-        steps = np.unique(np.diff(column)).tolist() if (column % 1 == 0).all() else []
-        if steps in ([1], [-1]) or (
-            column.min() in (0, 1) and np.array_equal(np.sort(column), count + column.min())
+    counting = [k for k, column in enumerate(values.T) if _counts(column, count)]
+    for k in counting:
+        column = values[:, k]
+        if len(counting) == 1 or (
+            column[0] in (0, 1) and np.array_equal(column - column[0], count)
         ):
             raise DataError(
-                f"{path}: the column {shown(name)} counts the classes ({column[0]:g}, "
+                f"{path}: the column {shown(names[k])} counts the classes ({column[0]:g}, "
                 f"{column[1]:g}, {column[2]:g}, ...) and is no attribute; leave it out (if it is a "
                 "rank, divide it by the number of classes)"
             )
+
+
+def _counts(column: NDArray[np.float32], count: NDArray[np.integer]) -> bool:
+    if (column % 1 != 0).any():
+        return False
+    if np.unique(np.diff(column)).tolist() in ([1], [-1]):
+        return True
+    first = column.min()
+    return bool(first in (0, 1) and np.array_equal(np.sort(column), count + first))
 
 
 def alike(classes: Sequence[str], values: NDArray[np.float32]) -> list[str]:
