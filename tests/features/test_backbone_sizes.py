@@ -14,7 +14,7 @@ from PIL import Image
 
 from zslkit.config import FeatureConfig
 from zslkit.errors import UserError
-from zslkit.features.backbones import Transform, load_backbone
+from zslkit.features.backbones import Transform, below_usual, load_backbone
 from zslkit.features.extract import store_bytes
 
 
@@ -47,6 +47,25 @@ def test_a_network_takes_the_size_that_is_asked_for(
     backbone: str, size: Any, shape: tuple[int, int, int]
 ) -> None:
     assert map_shape(backbone, size) == shape
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "told"),
+    [
+        ({}, (128, 128), True),
+        ({}, (128, 256), False),  # one side is enough
+        ({}, (224, 224), False),
+        ({"size": 128}, (128, 128), False),  # asked for
+        ({"weights": "trainval"}, (128, 128), False),  # trained on images of this very size
+    ],
+)
+def test_small_photos_that_are_taken_as_they_are_are_told(
+    changes: dict[str, Any], size: tuple[int, int], told: bool
+) -> None:
+    asked = config(**{"backbone": "tf_efficientnet_lite0", "weights": "auto"} | changes)
+    said = below_usual(asked, size)
+    assert ("128x128 px" in said and "224x224" in said and "features.size=own" in said) == told
+    assert bool(said) == told
 
 
 @pytest.mark.slow

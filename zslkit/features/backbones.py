@@ -248,6 +248,24 @@ def untrained(config: FeatureConfig) -> Untrained:
     return Untrained(_create(config.backbone, size=size), size, size)
 
 
+def below_usual(config: FeatureConfig, size: tuple[int, int]) -> str:
+    """Sentence on images of `size` that are taken as they are and are smaller than the images that
+    the backbone's weights were made for; "" if none are."""
+    if config.size is not None or config.weights in ("trainval", "random"):
+        return ""
+    import timm
+
+    if (made_for := timm.get_pretrained_cfg(config.backbone)) is None:
+        return ""
+    height, width = made_for.input_size[-2:]
+    if size[0] >= height or size[1] >= width:
+        return ""
+    return (
+        f"photos are taken as they are, at {size[0]}x{size[1]} px, and {config.backbone} was made "
+        f"for {height}x{width}; --set features.size=own enlarges them"
+    )
+
+
 def _as_it_is(name: str, size: tuple[int, int]) -> bool:
     """Whether a network of a fixed size makes the maps of another size without being built for it.
 

@@ -13,7 +13,7 @@ from torch import nn
 from zslkit.config import FeatureConfig, Input
 from zslkit.dataset import Dataset
 from zslkit.errors import UserError
-from zslkit.features.backbones import Backbone, load_backbone
+from zslkit.features.backbones import Backbone, below_usual, load_backbone
 from zslkit.features.extract import first_size, open_store, store_key
 from zslkit.features.forward import ImageInputs
 from zslkit.features.unreadable import content_of, look
@@ -146,6 +146,8 @@ def prepare(
     content = content_of(dataset.images, reporter, dataset.skipped)
     backbone = encoder or _backbone(dataset, config, device, reporter, content)
     size = first_size(dataset.images, backbone.transform, reporter, dataset.skipped)
+    if encoder is None and (small := below_usual(config, size)):
+        reporter.note(f"{dataset.name}: {small}")
     if kind == "image":
         with distributed.in_turn():
             look(dataset.images, reporter, dataset.skipped)
