@@ -16,6 +16,7 @@ from zslkit.evaluation.significance import mcnemar
 from zslkit.report.block import Block
 from zslkit.report.comparison import compare
 from zslkit.report.rows import key_of
+from zslkit.report.sampling import pair_sentence
 from zslkit.report.significance import with_significance
 from zslkit.runs.figures import Contradiction
 from zslkit.runs.folders import SCORES, load_run
@@ -113,11 +114,13 @@ def test_pairs_use_the_seeds_both_have_and_else_all(tmp_path: Path) -> None:
 
     common, block = pair((0, 1, 2), (1, 2, 5))
     assert common.seeds == (1, 2)
+    assert "] on seeds 1, 2" in pair_sentence(common, ("a", "b"))
     assert common.difference != pytest.approx(
         block.rows[0].metrics["H"].mean - block.rows[1].metrics["H"].mean
     )
     none, block = pair((0, 1), (2, 3))
     assert none.seeds == ()
+    assert " on seed" not in pair_sentence(none, ("a", "b"))
     assert none.difference == pytest.approx(
         block.rows[0].metrics["H"].mean - block.rows[1].metrics["H"].mean
     )

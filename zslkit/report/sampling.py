@@ -16,6 +16,8 @@ class RowPair:
     Attributes:
         a: Index of row a, below that of row b.
         seeds: Common seeds, on which the rows are paired; without any, all runs are used.
+        leaves_out: Whether a row has further seeds, so that the difference is not that of the rows'
+            means.
         difference: H of a minus H of b in percent points.
         low: Lower end of its 95 % interval over draws of the test images; `high` is the upper one.
         p: p-value of no difference, by paired bootstrap.
@@ -40,6 +42,7 @@ class RowPair:
     mcnemar_p_holm: float
     seeds_each: int | None
     seeds_said: str
+    leaves_out: bool = False
 
     @property
     def significant(self) -> bool:
@@ -91,12 +94,20 @@ def pair_sentence(pair: RowPair, names: Sequence[str]) -> str:
 def _above(pair: RowPair, names: Sequence[str]) -> str:
     a, b = names[pair.a], names[pair.b]
     if pair.difference >= 0:
-        return f"{a} above {b} by {pair.difference:.1f} [{pair.low:.1f}, {pair.high:.1f}]"
-    return f"{b} above {a} by {-pair.difference:.1f} [{-pair.high:.1f}, {-pair.low:.1f}]"
+        by = f"{pair.difference:.1f} [{pair.low:.1f}, {pair.high:.1f}]"
+        return f"{a} above {b} by {by}{_on(pair)}"
+    return f"{b} above {a} by {-pair.difference:.1f} [{-pair.high:.1f}, {-pair.low:.1f}]{_on(pair)}"
+
+
+def _on(pair: RowPair) -> str:
+    """The seeds that a difference is over, where they are not all of both rows."""
+    if not pair.leaves_out:
+        return ""
+    return f" on seed{'s' if len(pair.seeds) > 1 else ''} {', '.join(map(str, pair.seeds))}"
 
 
 def _beside(pair: RowPair, names: Sequence[str]) -> str:
-    interval = f"{pair.difference:+.1f} [{pair.low:.1f}, {pair.high:.1f}]"
+    interval = f"{pair.difference:+.1f} [{pair.low:.1f}, {pair.high:.1f}]{_on(pair)}"
     return (
         f"{names[pair.a]} and {names[pair.b]} ({interval}, p {pair.p_holm:.2g}; seeds: "
         f"{pair.seeds_said})"

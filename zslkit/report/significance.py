@@ -172,6 +172,7 @@ def _pairs(
             mcnemar_p_holm=images.p,
             seeds_each=each,
             seeds_said=said,
+            leaves_out=bool(common) and set(seeds[0]) != set(seeds[1]),
         )
 
     pairs = [pair(a, b) for a, b in places]
