@@ -120,8 +120,9 @@ def _holds(holders: Iterable[Any], constants: bool) -> list[Held]:
 
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
-# The first depends on the default dtype, the second is `zslkit.utils.stops.no_way_out`'s.
-_OTHERWISE = ((torch, "Storage"), (os, "_exit"))
+# The first depends on the default dtype, the second is `zslkit.utils.stops.no_way_out`'s, and
+# transformers adds the third when it makes its first model.
+_OTHERWISE = ((torch, "Storage"), (os, "_exit"), (torch.nn.Module, "smart_apply"))
 _CONSTANTS = (bool, int, float, str, bytes, tuple, frozenset)
 
 
@@ -178,6 +179,7 @@ class State:
             for holder, names in self._names
             for name, value in list(vars(holder).items())
             if name not in names and callable(_plain(value))
+            if (holder, name) not in _OTHERWISE
         ]
 
     def restore(self) -> None:
