@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -35,8 +36,6 @@ def test_the_notebook_has_ten_cells_and_outputs_for_each() -> None:
 
 
 def test_a_cell_stores_what_it_prints_and_the_value_of_its_last_line() -> None:
-    import matplotlib.pyplot as plt
-
     plt.close("all")  # what other tests left open would be shown by the cell
     namespace: dict[str, Any] = {}
     assert notebook.outputs_of("x = 1\nprint('a')\nx + 1", namespace) == [
@@ -57,6 +56,7 @@ def test_the_cells_run_in_order_and_print_what_is_stored(
 ) -> None:
     pytest.importorskip("pandas", reason="pandas is not installed: pip install pandas")
     matplotlib.use("agg")
+    plt.close("all")  # what other tests left open would be shown by the first cell
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZSLKIT_CACHE", str(tmp_path / "cache"))
     namespace: dict[str, Any] = {"__name__": "__main__"}
