@@ -18,6 +18,12 @@ from zslkit.runs.api import Result
 from zslkit.runs.folders import SCORES, load_run
 
 
+@pytest.fixture(autouse=True)
+def _no_runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to work in: finished runs of the one that tests start in would be found."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, int], Path]:
     """Finished runs of two models that experiment.run finds."""

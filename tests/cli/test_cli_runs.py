@@ -23,6 +23,12 @@ from zslkit.runs.api import Result
 from zslkit.utils.seeds import MOST_SEED
 
 
+@pytest.fixture(autouse=True)
+def _no_runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder to work in: finished runs of the one that tests start in would be found."""
+    monkeypatch.chdir(tmp_path)
+
+
 def record(**changes: Any) -> RunRecord:
     """A small record; changes replace its parts."""
     figures = {"T1": 60.0, "U": 50.0, "S": 40.0, "H": 44.4, "AUSUC": 0.312}
