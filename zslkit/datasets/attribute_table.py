@@ -110,7 +110,7 @@ def refuse_counter(path: Path, names: Sequence[str], values: NDArray[np.float32]
     """Refuse an attribute that counts the classes, such as an index saved with the table.
 
     It counts up or down in steps of 1 from any number, or numbers the classes in any order. Where
-    several columns do, only those that are as rows are counted, from 0 or 1, are refused.
+    several columns do so, only one that counts up from 0 or 1 is refused.
 
     Raises:
         DataError: Names the column.
@@ -132,6 +132,7 @@ def refuse_counter(path: Path, names: Sequence[str], values: NDArray[np.float32]
 
 
 def _counts(column: NDArray[np.float32], count: NDArray[np.integer]) -> bool:
+    """Whether an attribute `(C,)` counts the classes; `count` is 0 to C - 1."""
     if (column % 1 != 0).any():
         return False
     if np.unique(np.diff(column)).tolist() in ([1], [-1]):
