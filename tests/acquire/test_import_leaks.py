@@ -85,6 +85,18 @@ def test_a_column_that_counts_the_classes_is_no_attribute(
         load_dataset(str(tmp_path / "q.yaml"))
 
 
+@pytest.mark.parametrize("name", ["id", "ID", "class_id", "Class ID", "No.", "bird_id", "#"])
+def test_a_column_called_id_is_no_attribute_whatever_its_numbers(tmp_path: Path, name: str) -> None:
+    values = np.random.default_rng(0).random((6, 2)).astype(np.float32)
+    values[:, 1] = 17, 42, 3, 8, 99, 5
+    said = rf"the column '{name}' numbers the classes \(17, 42, 3, .*leave"
+    with pytest.raises(DataError, match=said):
+        refuse_counter(tmp_path, ["a", name], values)
+    refuse_counter(tmp_path, ["a", "kidneys"], values)
+    refuse_counter(tmp_path, ["a", name], values / 7)
+    refuse_counter(tmp_path, ["a", name], values // 10)
+
+
 def test_a_table_in_a_file_that_counts_its_classes_is_refused(go: Go) -> None:
     table = np.random.default_rng(0).random((5, 6))
     table[:, 2] = np.arange(5)

@@ -48,6 +48,26 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "the counts": (lambda r: r["dataset"].update(n_test_unseen=61), "n_test_unseen 61"),
     "a setting": (lambda r: r["config"].update(lr=0.2), "say different settings (lr)"),
     "the seed": (lambda r: r.update(seed=1), "of seed 1"),
+    "the model": (
+        lambda r: r["model"].update(name="gamma"),
+        "of the model 'gamma', and the folder lies in 'alpha' of DATASET/MODEL (birds/alpha)",
+    ),
+    "the dataset": (
+        lambda r: r["dataset"].update(name="fish"),
+        "of the dataset 'fish', and the folder lies in 'birds'",
+    ),
+    "the best gamma on test": (
+        lambda r: r.update(optimistic={"H_gamma_on_test": FORGED}),
+        "H under the best gamma on test 99.25",
+    ),
+    "an epoch picked on test": (
+        lambda r: r.update(optimistic={"H": FORGED, "U": 60.0, "S": 60.0, "T1": 90.0}),
+        "H of its U and S picked on test 99.25 and its scores give 60",
+    ),
+    "one that would not be picked": (
+        lambda r: r.update(optimistic={"H": 1.0, "U": 1.0, "S": 1.0, "T1": 90.0}),
+        "H picked on test 1",
+    ),
 }
 
 
@@ -78,6 +98,16 @@ def test_a_run_whose_record_was_edited_stands_in_no_table(go: Go, edit: str) -> 
     assert words in err and str(of("alpha")) in err and err.count("Left out: ") == 1
     code, out, err = go("compare", of("alpha"))
     assert code == 2 and not out and words in err
+
+
+def test_a_run_that_was_copied_or_linked_elsewhere_is_sound(go: Go, tmp_path: Path) -> None:
+    shutil.copytree(of("alpha"), tmp_path / "best" / "a" / of("alpha").name)
+    Path("latest").symlink_to(of("alpha").parent)
+    Path("store").mkdir()
+    Path("runs/birds/beta").rename("store/x")
+    Path("runs/birds/beta").symlink_to(Path("store/x").absolute())
+    for place in (*Path("best/a").iterdir(), *Path("latest").glob("seed*"), of("beta")):
+        assert go("compare", place)[0] == 0, place
 
 
 def test_compare_names_it_in_json(go: Go) -> None:

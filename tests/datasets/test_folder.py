@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zslkit.datasets.attribute_names import shipped_card
+from zslkit.datasets.attribute_table import read_class_table
 from zslkit.datasets.catalog import load_dataset
 from zslkit.datasets.photo_sets import hold_out
 from zslkit.errors import DataError, UserError
@@ -130,6 +131,10 @@ def test_another_seed_is_another_split(card: Path) -> None:
             "'inf' is no finite number",
         ),
         (
+            lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("0,1,3", "0,1,1.000")),
+            "column 'size': '1.000' stands beside whole numbers and may mean 1 or 1000",
+        ),
+        (
             lambda c: (c.parent / "classes.csv").write_text(TABLE.replace("wren,", "crow,")),
             "the class 'crow' stands twice",
         ),
@@ -152,6 +157,15 @@ def test_each_mistake_is_told_with_its_place(
     assert words in str(error.value)
     assert str(card) in str(error.value) or "classes.csv" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("sizes", [("3.000", "1.250"), ("1.234", "20"), ("0.500", "1.000", "2")])
+def test_decimals_are_no_thousands(card: Path, sizes: tuple[str, ...]) -> None:
+    names = CLASSES[: len(sizes)]
+    rows = [f"{name},0,{k},{size}" for k, (name, size) in enumerate(zip(names, sizes, strict=True))]
+    (card.parent / "t.csv").write_text("\n".join(["class,red,blue,size", *rows]), "utf-8")
+    table = read_class_table(card.parent / "t.csv")
+    np.testing.assert_array_equal(table.values[:, 2], np.float32([float(size) for size in sizes]))
 
 
 def test_a_card_that_is_not_there(tmp_path: Path) -> None:

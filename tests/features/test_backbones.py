@@ -64,7 +64,7 @@ def save(path: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> Path:
     [
         lambda s: s,
         lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}},
-        lambda s: {"model": s},
+        lambda s: {"model": s, "optimizer": {"state": {0: torch.ones(1)}}, "epoch": 3},
     ],
 )
 def test_a_file_of_weights_is_read_in_the_usual_wrappings(
@@ -111,6 +111,21 @@ def test_a_file_of_weights_is_read_in_the_usual_wrappings(
             lambda s: s | {"conv1.0.weight": s["conv1.0.weight"] * torch.inf},
             "conv1.0.weight holds a number that is not finite",
         ),
+        (lambda s: {k: torch.zeros_like(v) for k, v in s.items()}, "holds nothing but zeros"),
+        (
+            lambda s: {f"model.{k}": v for k, v in s.items()},
+            "90 of 90 tensors are missing or of another shape (bn1.bias, ...); its own are called "
+            "model.conv1.0.weight",
+        ),
+        (
+            lambda s: {"state_dict": s, "state_dict_ema": {f"module.{k}": 2 * s[k] for k in s}},
+            "holds two sets of weights, state_dict and state_dict_ema; save the one",
+        ),
+        (
+            lambda s: {"model": s, "optimizer": {"state": {}}, "state_dict": dict(s)},
+            "holds two sets of weights, state_dict and model",
+        ),
+        (lambda s: s | {"module.conv1.0.weight": torch.ones(1)}, "module.conv1.0.weight"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(

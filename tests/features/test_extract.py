@@ -330,3 +330,12 @@ def test_batches_are_decoded_in_order_and_whole(tmp_path: Path) -> None:
         assert index.tolist() == batch.tolist()
         assert torch.equal(pixels, inputs_of(images, batch))
         assert torch.equal(pixels, ImageInputs(images, transform).batch(batch))
+
+
+def test_weights_that_make_all_images_alike_are_refused(tmp_path: Path) -> None:
+    dead = {k: torch.zeros_like(v) for k, v in backbone().state.items()}
+    images = photos(tmp_path / "photos")
+    with pytest.raises(DataError, match=r"gives all 12 images the same features.*other weights"):
+        store_of(images, using=replace(backbone(), state=dead, digest="dead"))
+    assert not list((tmp_path / "cache" / "features").glob("*dead/manifest.json"))
+    assert len(store_of(photos(tmp_path / "one", number=1))) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,23 @@ def test_of_a_changed_grid_only_the_new_points_are_tried(tmp_path: Path) -> None
         in_turn(lambda point: TrialResult({"H": float(asked.append(point) or 1)})), lambda h: None
     ) == {"a": 4, "c": 1}
     assert asked == [{"a": 4, "c": 1}, {"a": 4, "c": 2}]
+
+
+@pytest.mark.parametrize("edit", ["figure", "points", "NaN", "another run"])
+def test_tried_points_that_were_edited_are_refused(tmp_path: Path, edit: str) -> None:
+    kept = tmp_path / "search.json"
+    Search(GRID, kept).best(Hill(), lambda h: None)
+    rows = json.loads(kept.read_text())
+    if edit == "points":
+        rows[0]["point"], rows[1]["point"] = rows[1]["point"], rows[0]["point"]
+    elif edit != "another run":
+        rows[0]["figures"]["H"] = 99.0 if edit == "figure" else float("nan")
+    else:
+        (tmp_path / "other").mkdir()
+        kept = tmp_path / "other" / kept.name
+    kept.write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=r"search\.json are damaged \(.* remove that file"):
+        Search(GRID, kept).best(Hill(), lambda h: None)
 
 
 def test_what_an_older_version_kept_is_read(tmp_path: Path) -> None:

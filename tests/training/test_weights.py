@@ -45,3 +45,14 @@ def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path) -> None:
         DataError, match=r"model\.safetensors is cut off or damaged \(it is no file\)"
     ):
         weights.read(tmp_path / "model.safetensors")
+
+
+def test_weights_of_another_run_are_refused_and_unmarked_ones_read(tmp_path: Path) -> None:
+    model: Any = nn.Linear(2, 1)
+    place = tmp_path / "model.safetensors"
+    weights.save(model, place, "0123456789ab")
+    assert weights.read(place, "0123456789ab").keys() == weights.read(place).keys() == KEPT.keys()
+    with pytest.raises(DataError, match="of the run 0123456789ab, and its record is of ba98"):
+        weights.read(place, "ba9876543210")
+    weights.save(model, place)  # as earlier versions did
+    assert weights.read(place, "ba9876543210").keys() == KEPT.keys()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +64,35 @@ def read_rows(path: Path, kind: str = "class") -> tuple[tuple[str, ...], list[Ta
     (_, (_, *attributes)), *lines = rows
     refuse_doubles(path, "attribute", attributes)
     refuse_doubles(path, kind, [cells[0] for _, cells in lines])
+    for k, attribute in enumerate(attributes, 1):
+        _refuse_thousands(path, attribute, [cells[k] for _, cells in lines if len(cells) > k])
     return tuple(attributes), [TableRow(line, cells[0], tuple(cells[1:])) for line, cells in lines]
+
+
+def _refuse_thousands(path: Path, attribute: str, cells: Sequence[str]) -> None:
+    """Refuse "1.000" beside whole numbers, which may be 1 or, with a point of thousands, 1000.
+
+    Numbers with decimals all have them, or end in no zero.
+    """
+    points = [cell for cell in cells if "." in cell]
+    if (
+        any(cell.endswith("0") for cell in points)
+        and any(cell.lstrip("+-").isdecimal() for cell in cells)
+        and all(_THOUSANDS.fullmatch(cell) for cell in points)
+    ):
+        raise DataError(
+            f"{path}, column {attribute!r}: {points[0]!r} stands beside whole numbers and may mean "
+            f"{float(points[0]):g} or {points[0].replace('.', '')}; write it without the point, or "
+            "without zeros at its end"
+        )
+
+
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
+_ID = re.compile(
+    r"((class|species|category|label|row)[ _.-]*)?(id|idx|index|label|number|no\.?|nr\.?)"
+    r"|.+[ _.-]id|unnamed.*|#"
+)
+"""Names of columns, in small letters, that number the rows of a table."""
 
 
 def number_in(cell: str) -> float | None:
@@ -110,7 +139,8 @@ def refuse_counter(path: Path, names: Sequence[str], values: NDArray[np.float32]
     """Refuse an attribute that counts the classes, such as an index saved with the table.
 
     It counts up or down in steps of 1 from any number, or numbers the classes in any order. Where
-    several columns do so, only one that counts up from 0 or 1 is refused.
+    several columns do so, only one that counts up from 0 or 1 is refused. One that is called id, or
+    the like, and holds another whole number for each class, is refused whatever its numbers are.
 
     Raises:
         DataError: Names the column.
@@ -129,6 +159,13 @@ def refuse_counter(path: Path, names: Sequence[str], values: NDArray[np.float32]
                 f"{column[1]:g}, {column[2]:g}, ...) and is no attribute; leave it out (if it is a "
                 "rank, divide it by the number of classes)"
             )
+    for name, column in zip(names, values.T, strict=True):
+        if _ID.fullmatch(name.strip().lower()) and _numbers(column):
+            raise DataError(
+                f"{path}: the column {shown(name)} numbers the classes ({column[0]:g}, "
+                f"{column[1]:g}, {column[2]:g}, ...) and is no attribute; leave it out, or give it "
+                "the name of what it measures"
+            )
 
 
 def _counts(column: NDArray[np.float32], count: NDArray[np.integer]) -> bool:
@@ -139,6 +176,11 @@ def _counts(column: NDArray[np.float32], count: NDArray[np.integer]) -> bool:
         return True
     first = column.min()
     return bool(first in (0, 1) and np.array_equal(np.sort(column), count + first))
+
+
+def _numbers(column: NDArray[np.float32]) -> bool:
+    """Whether an attribute `(C,)` holds another whole number for each class."""
+    return not (column % 1 != 0).any() and len(np.unique(column)) == len(column)
 
 
 def alike(classes: Sequence[str], values: NDArray[np.float32]) -> list[str]:

@@ -199,6 +199,13 @@ class _Extraction:
                     _write_text(partial / "done", str(whole[-1][-1] + 1))
                 phase.advance(sum(len(index) for index in whole))
         recorder.report(self.folder.name, self.reporter)
+        index = np.setdiff1d(np.arange(len(images)), sorted(skipped))
+        if len(index) > 1 and all(np.array_equal(pooled[index[0]], pooled[i]) for i in index[1:]):
+            raise DataError(
+                f"{self.backbone.name} (weights {self.backbone.label}) gives all {len(index)} "
+                "images the same features, which tell nothing; give other weights with "
+                "--backbone-weights, or look at the images"
+            )
 
     def _manifest(self, shape: tuple[int, ...]) -> dict[str, Any]:
         manifest = {

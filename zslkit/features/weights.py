@@ -61,7 +61,8 @@ def load_file_into(network: nn.Module, path: Path) -> None:
     if wrong:
         raise UserError(
             f"{path} does not fit this backbone: {len(wrong)} of {len(body)} tensors are missing "
-            f"or of another shape ({wrong[0]}, ...)"
+            f"or of another shape ({wrong[0]}, ...); its own are called "
+            f"{listed(list(state), 2) or 'nothing'}"
         )
     # The weights of a deeper network may contain all tensors of this one, but give other features.
     if unexpected := sorted(k for k in state if k not in ours and not k.startswith(heads)):
@@ -100,7 +101,7 @@ def refuse_odd(path: Path, given: Mapping[str, Tensor], ours: Mapping[str, Tenso
 
     Raises:
         UserError: A tensor is integer or complex where a float is needed (or the reverse), is not a
-            plain tensor, or is not finite.
+            plain tensor, or is not finite; or all are zero.
     """
     for name, value in given.items():
         if value.is_meta or value.is_quantized or value.layout != torch.strided:
@@ -117,6 +118,8 @@ def refuse_odd(path: Path, given: Mapping[str, Tensor], ours: Mapping[str, Tenso
             )
         if real and not bool(torch.isfinite(value.float()).all()):
             raise UserError(f"{path}: {name} holds a number that is not finite; give other weights")
+    if not any(bool(value.any()) for value in given.values() if value.ndim > 1):
+        raise UserError(f"{path} holds nothing but zeros; give other weights")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -141,14 +144,23 @@ def read_state(path: Path) -> dict[str, Tensor]:
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
+            held, state = state, state[key]
+            for other, value in held.items():
+                if other != key and isinstance(value, dict) and _tensors(value).keys() & state:
+                    raise UserError(
+                        f"{path} holds two sets of weights, {key} and {other}; save the one that "
+                        "you mean in a file of its own"
+                    )
     if not isinstance(state, dict):
         raise UserError(f"{path} holds no state dict (name -> tensor)")
-    return {
-        k.removeprefix("module."): v
-        for k, v in state.items()
-        if isinstance(k, str) and isinstance(v, Tensor)
-    }
+    return _tensors(state)
+
+
+def _tensors(state: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """Tensors of a state dict, without the prefix of parallel training."""
+    found = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    plain = {k.removeprefix("module."): v for k, v in found.items()}
+    return plain if len(plain) == len(found) else found
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:

@@ -17,7 +17,7 @@ from zslkit.acquire.cache_marks import CHECKED
 from zslkit.runs.folders import CONFIG, RECORD, SCORES, Run
 from zslkit.utils.files import cache_root, read_small, replacing
 
-_CHECK = 1
+_CHECK = 2
 """Number of the check; raised where it finds more than before, so that all notes are void."""
 _SETTLED = 2.0
 """Seconds without a change after which a file's times tell it from a later state."""

@@ -199,7 +199,7 @@ def work(job: RunJob, folder: RunFolder, key: str) -> tuple[schema.RunRecord, Sc
     picks, again = execution.picks, execution.again
     sets = checked_sets(*execution.scores.sets())
     metrics, plain = measure(sets, picks.gamma), measure(sets)
-    weights.save(execution.model, folder.weights)
+    weights.save(execution.model, folder.weights, key)
     class_info.save(folder.path / class_info.FILE, job.data)
     costs = _costs(job, execution)
     optimistic = {"H_gamma_on_test": peak(sets.curve())[1]}

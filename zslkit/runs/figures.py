@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any, Protocol
 import yaml
 
 from zslkit.errors import DataError
-from zslkit.evaluation.gzsl import Metrics, measure
+from zslkit.evaluation.gzsl import Metrics, measure, peak
+from zslkit.evaluation.metrics import harmonic_mean
 from zslkit.evaluation.sets import AnsweredSets, checked_sets
 from zslkit.record import RunRecord
 from zslkit.runs import checked
-from zslkit.runs.folders import CONFIG, Run
+from zslkit.runs.folders import CONFIG, Run, run_path
 from zslkit.utils.files import read_small
 
 ROUNDING = 0.01
@@ -88,6 +90,7 @@ def _faults(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> Iterator[st
                 f"its record is of seed {record.seed} and identity {record.identity}, and the "
                 "folder is not called so"
             )
+        yield from _misplaced(run)
     if (kept := _kept_settings(run.folder)) is not None and kept != record.config:
         key = next(k for k in [*kept, *record.config] if kept.get(k) != record.config.get(k))
         yield f"its record and its {CONFIG} say different settings ({key})"
@@ -104,6 +107,44 @@ def _faults(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> Iterator[st
     if gamma and record.protocol.calibration == "none":
         yield f"its record says that it is not calibrated, and gamma {gamma:.4g}"
     yield from _measured_faults(record, sets, classes, measure(sets, gamma))
+
+
+def _misplaced(run: Run) -> Iterator[str]:
+    """Says that a run lies in the folder of another model, or of another dataset.
+
+    Where neither fits, the folder was copied elsewhere.
+    """
+    record = run.record
+    names = {"dataset": record.dataset.name, "model": record.model.name}
+    parts = run_path(Path(), *names.values(), 0, "").parts
+    for place in {os.path.abspath(run.folder), os.path.realpath(run.folder)}:
+        lies = Path(place).parts[-3:-1]
+        other = [
+            k for k, (part, there) in enumerate(zip(parts, lies, strict=False)) if part != there
+        ]
+        if len(lies) < 2 or len(other) != 1:
+            return
+    kind, name = list(names.items())[other[0]]
+    yield (
+        f"its record is of the {kind} {name!r}, and the folder lies in {lies[other[0]]!r} of "
+        f"DATASET/MODEL ({'/'.join(lies)})"
+    )
+
+
+def _optimism(picked: Mapping[str, float], sets: AnsweredSets, plain: Metrics) -> Iterator[str]:
+    """Faults of the figures picked on test; those of earlier epochs are held to bounds alone."""
+    if (h := picked.get("H_gamma_on_test")) is not None:
+        yield from _unequal("H under the best gamma on test", h, peak(sets.curve())[1])
+    if not {"H", "U", "S", "T1"} <= picked.keys():
+        return
+    yield from _unequal(
+        "H of its U and S picked on test",
+        picked["H"],
+        float(harmonic_mean(picked["S"], picked["U"])),
+    )
+    for name in ("H", "T1"):  # the last epoch is among those that were picked from
+        if picked[name] < plain.figures()[name] - ROUNDING:
+            yield from _unequal(f"{name} picked on test", picked[name], plain.figures()[name])
 
 
 def _kept_settings(folder: Path) -> dict[str, Any] | None:
@@ -139,10 +180,12 @@ def _measured_faults(
 ) -> Iterator[str]:
     for name, value in found.figures().items():
         yield from _unequal(name, getattr(record.metrics, name), value)
-    for name, value in measure(sets).figures().items():
+    plain = measure(sets)
+    for name, value in plain.figures().items():
         yield from _unequal(f"{name} at gamma 0", getattr(record.uncalibrated, name), value)
     for name, value in found.chance.items():
         yield from _unequal(f"{name} of chance", getattr(record.chance, name), value)
+    yield from _optimism(record.optimistic or {}, sets, plain)
     if set(classes) != record.per_class.keys():
         yield "its record names other classes than its scores"
         return

@@ -126,7 +126,7 @@ def load_with_dataset(
     run = load_run(folder)
     check_kept(run)
     record = run.record
-    trained = weights.read(run.folder / WEIGHTS)
+    trained = weights.read(run.folder / WEIGHTS, record.identity)
     plan = plan_of(run, data_root)
     tell_of_source(run, plan, reporter)
     dataset = _dataset(run, plan.dataset, data_root)

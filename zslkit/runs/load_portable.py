@@ -79,7 +79,7 @@ def load_without_dataset(
     if facts is None or needs_images:
         return _with_dataset(run, data_root, device, reporter, needs_images)
     tell_of_source(run, plan, reporter or Silent())
-    trained = weights.read(run.folder / WEIGHTS)
+    trained = weights.read(run.folder / WEIGHTS, run.record.identity)
     model, preprocessor = _made(run, plan, facts, device)
     weights.fill(model, trained, run.folder / WEIGHTS)
     return LoadedModel(run, model.eval(), preprocessor, device)

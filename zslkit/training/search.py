@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,7 +150,12 @@ class Search:
             return {}
         check_permitted(self._kept)
         try:
-            rows = {_name(r["point"]): r["figures"] for r in parse_json(read_small(self._kept))}
+            rows = {}
+            for row in parse_json(read_small(self._kept)):
+                name, figures = _name(row["point"]), row["figures"]
+                if row.get("digest") not in (None, self._digest(name, figures)):  # None: older
+                    raise ValueError(f"{row['point']} was edited, or is of another run")
+                rows[name] = figures
             return {name: {**row, "H": float(row["H"])} for name, row in rows.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
@@ -160,9 +166,17 @@ class Search:
     def _write(self, tried: Mapping[str, Mapping[str, float]]) -> None:
         if not distributed.first():
             return
-        rows = [{"point": json.loads(name), "figures": figures} for name, figures in tried.items()]
+        rows = [
+            {"point": json.loads(name), "figures": figures, "digest": self._digest(name, figures)}
+            for name, figures in tried.items()
+        ]
         with replacing(self._kept) as beside:
             beside.write_text(json.dumps(rows), encoding="utf-8")
+
+    def _digest(self, name: str, figures: Mapping[str, float]) -> str:
+        """Digest of a point, its figures and the run's folder, which shows that none was edited."""
+        facts = [self._kept.parent.name, name, sorted(figures.items())]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def _name(point: Point) -> str:

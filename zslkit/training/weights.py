@@ -12,26 +12,37 @@ from zslkit.errors import DataError
 from zslkit.model import Model
 from zslkit.utils.files import check_permitted, need_plain, replacing
 
+_RUN = "run"
+"""Key of the file's metadata: the identity of the run that trained the weights."""
 
-def save(model: Model, path: Path) -> None:
-    """Write the model's parameters and buffers to `path`."""
+
+def save(model: Model, path: Path, run: str = "") -> None:
+    """Write the model's parameters and buffers to `path`, marked with the identity of their run."""
     from safetensors.torch import save_file
 
     with replacing(path) as beside:
         save_file(
             {k: v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()},
             beside,
+            metadata={_RUN: run} if run else None,
         )
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a run folder; DataError if the file is missing or damaged."""
+def read(path: Path, run: str = "") -> dict[str, Tensor]:
+    """Read the weights of a run folder.
+
+    Raises:
+        DataError: The file is missing, damaged, or marked with another run than `run`.
+    """
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
     check_permitted(path)
     try:
         need_plain(path)
         state: dict[str, Tensor] = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            made_by = (file.metadata() or {}).get(_RUN, run)
     except FileNotFoundError as error:
         raise DataError(
             f"{path} is missing; move the folder {path.parent} away and run again"
@@ -42,6 +53,11 @@ def read(path: Path) -> dict[str, Tensor]:
             f"{path} is cut off or damaged ({reason}); "
             f"move the folder {path.parent} away and run again"
         ) from error
+    if run and made_by != run:
+        raise DataError(
+            f"{path} holds the weights of the run {made_by}, and its record is of {run}; put back "
+            f"its own, or move the folder {path.parent} away and run again"
+        )
     return state
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils import _python_dispatch
+from torch.utils._device import DeviceContext
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,54 @@ def _put_timers(kept: tuple[bool, ...]) -> None:
             signal.setitimer(which, 0)
 
 
+def _function_modes() -> tuple[Any, ...]:
+    # The default device is a mode too, and a setting of its own.
+    return tuple(mode for mode in _overrides._get_current_function_mode_stack() if _lasts(mode))
+
+
+def _put_function_modes(kept: tuple[Any, ...]) -> None:
+    devices = [m for m in _overrides._get_current_function_mode_stack() if not _lasts(m)]
+    _put_stack((*devices, *kept))
+
+
+def _put_stack(modes: tuple[Any, ...]) -> None:
+    while _overrides._len_torch_function_stack():
+        _overrides._pop_mode()
+    for mode in modes:
+        _overrides._push_mode(mode)
+
+
+def _lasts(mode: Any) -> bool:
+    return not isinstance(mode, DeviceContext)
+
+
+def _put_default_device(device: torch.device) -> None:
+    torch.set_default_device(None)
+    _put_stack(_function_modes())  # without a device that was entered and not left
+    if device != torch.device("cpu"):
+        torch.set_default_device(device)
+
+
+def _dispatch_modes() -> tuple[Any, ...]:
+    return tuple(_dispatch._get_current_dispatch_mode_stack())
+
+
+def _put_dispatch_modes(kept: tuple[Any, ...]) -> None:
+    while len(_dispatch._get_current_dispatch_mode_stack()) > len(kept):
+        _dispatch._pop_mode()
+
+
+def _saved_hooks() -> Any:
+    return torch._C._autograd._top_saved_tensors_default_hooks(True)
+
+
+def _put_saved_hooks(kept: Any) -> None:
+    while (top := _saved_hooks()) is not None and top != kept:
+        torch._C._autograd._pop_saved_tensors_default_hooks()
+
+
+_overrides: Any = torch.overrides
+_dispatch: Any = _python_dispatch
 _CLOCKS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _CUDA, _CUDNN = torch.backends.cuda, torch.backends.cudnn
 _HOOKS: list[dict[int, Any]] = [
@@ -111,12 +161,11 @@ _HOOKS: list[dict[int, Any]] = [
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("torch's default type", torch.get_default_dtype, torch.set_default_dtype),
-    Setting(
-        "torch's default device",
-        torch.get_default_device,
-        lambda device: torch.set_default_device(None if device == torch.device("cpu") else device),
-    ),
+    Setting("torch's default device", torch.get_default_device, _put_default_device),
     Setting("torch's hooks of all modules", _hooks, _put_hooks),
+    Setting("torch's modes of functions", _function_modes, _put_function_modes),
+    Setting("torch's modes of dispatch", _dispatch_modes, _put_dispatch_modes),
+    Setting("torch's hooks of saved tensors", _saved_hooks, _put_saved_hooks),
     Setting("whether torch records gradients", torch.is_grad_enabled, torch.set_grad_enabled),
     Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
     Setting(
@@ -168,12 +217,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("Python's limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit),
     Setting("what traces Python", sys.gettrace, sys.settrace),
     Setting("what profiles Python", sys.getprofile, sys.setprofile),
+    _attribute("what is called for an error that nobody catches", sys, "excepthook"),
     Setting("what signals call", _handlers, _put_handlers),
     Setting("timers that send signals", _timers, _put_timers),
 )
 
 OF_THE_USER = frozenset(
     (
+        "torch's modes of functions",
+        "torch's modes of dispatch",
+        "torch's hooks of saved tensors",
         "torch's number of threads",
         "whether torch is deterministic",
         "cuDNN's benchmark",
@@ -185,6 +238,7 @@ OF_THE_USER = frozenset(
         "Python's limit of recursion",
         "what traces Python",
         "what profiles Python",
+        "what is called for an error that nobody catches",
         "what signals call",
         "timers that send signals",
     )
