@@ -50,11 +50,11 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "the seed": (lambda r: r.update(seed=1), "of seed 1"),
     "the model": (
         lambda r: r["model"].update(name="gamma"),
-        "of the model 'gamma', and the folder lies in 'alpha' of DATASET/MODEL (birds/alpha)",
+        'a run of {"model": "gamma", "dataset": "birds", "seed": 0}, and its config.yaml a run of',
     ),
     "the dataset": (
         lambda r: r["dataset"].update(name="fish"),
-        "of the dataset 'fish', and the folder lies in 'birds'",
+        'a run of {"model": "alpha", "dataset": "fish", "seed": 0}',
     ),
     "the best gamma on test": (
         lambda r: r.update(optimistic={"H_gamma_on_test": FORGED}),
@@ -102,11 +102,12 @@ def test_a_run_whose_record_was_edited_stands_in_no_table(go: Go, edit: str) -> 
 
 def test_a_run_that_was_copied_or_linked_elsewhere_is_sound(go: Go, tmp_path: Path) -> None:
     shutil.copytree(of("alpha"), tmp_path / "best" / "a" / of("alpha").name)
+    shutil.copytree(of("alpha"), tmp_path / "best" / "alpha" / of("alpha").name)
     Path("latest").symlink_to(of("alpha").parent)
     Path("store").mkdir()
     Path("runs/birds/beta").rename("store/x")
     Path("runs/birds/beta").symlink_to(Path("store/x").absolute())
-    for place in (*Path("best/a").iterdir(), *Path("latest").glob("seed*"), of("beta")):
+    for place in (*Path("best").glob("*/*"), *Path("latest").glob("seed*"), of("beta")):
         assert go("compare", place)[0] == 0, place
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from zslkit.evaluation.metrics import harmonic_mean
 from zslkit.evaluation.sets import AnsweredSets, checked_sets
 from zslkit.record import RunRecord
 from zslkit.runs import checked
-from zslkit.runs.folders import CONFIG, Run, run_path
+from zslkit.runs.folders import CONFIG, HEADING, Run, heading
 from zslkit.utils.files import read_small
 
 ROUNDING = 0.01
@@ -90,8 +89,10 @@ def _faults(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> Iterator[st
                 f"its record is of seed {record.seed} and identity {record.identity}, and the "
                 "folder is not called so"
             )
-        yield from _misplaced(run)
-    if (kept := _kept_settings(run.folder)) is not None and kept != record.config:
+    kept, title = _kept_settings(run.folder)
+    if title.startswith(HEADING) and title != heading(record):
+        yield f"its record is a {heading(record)[2:]}, and its {CONFIG} a {title[2:]}"
+    if kept is not None and kept != record.config:
         key = next(k for k in [*kept, *record.config] if kept.get(k) != record.config.get(k))
         yield f"its record and its {CONFIG} say different settings ({key})"
     counts = {
@@ -107,28 +108,6 @@ def _faults(run: Run, sets: AnsweredSets, classes: Sequence[str]) -> Iterator[st
     if gamma and record.protocol.calibration == "none":
         yield f"its record says that it is not calibrated, and gamma {gamma:.4g}"
     yield from _measured_faults(record, sets, classes, measure(sets, gamma))
-
-
-def _misplaced(run: Run) -> Iterator[str]:
-    """Says that a run lies in the folder of another model, or of another dataset.
-
-    Where neither fits, the folder was copied elsewhere.
-    """
-    record = run.record
-    names = {"dataset": record.dataset.name, "model": record.model.name}
-    parts = run_path(Path(), *names.values(), 0, "").parts
-    for place in {os.path.abspath(run.folder), os.path.realpath(run.folder)}:
-        lies = Path(place).parts[-3:-1]
-        other = [
-            k for k, (part, there) in enumerate(zip(parts, lies, strict=False)) if part != there
-        ]
-        if len(lies) < 2 or len(other) != 1:
-            return
-    kind, name = list(names.items())[other[0]]
-    yield (
-        f"its record is of the {kind} {name!r}, and the folder lies in {lies[other[0]]!r} of "
-        f"DATASET/MODEL ({'/'.join(lies)})"
-    )
 
 
 def _optimism(picked: Mapping[str, float], sets: AnsweredSets, plain: Metrics) -> Iterator[str]:
@@ -147,14 +126,14 @@ def _optimism(picked: Mapping[str, float], sets: AnsweredSets, plain: Metrics) -
             yield from _unequal(f"{name} picked on test", picked[name], plain.figures()[name])
 
 
-def _kept_settings(folder: Path) -> dict[str, Any] | None:
-    """Settings beside the record; None if they are gone or cannot be read."""
+def _kept_settings(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """Settings beside the record, and the file's first line; None if they cannot be read."""
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # many times as fast
-        kept = loader(read_small(folder / CONFIG)).get_single_data()
+        text = read_small(folder / CONFIG)
+        kept = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text).get_single_data()  # C is fast
     except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return kept if isinstance(kept, dict) else None
+        return None, ""
+    return kept if isinstance(kept, dict) else None, text.partition("\n")[0]
 
 
 def one_run_of_several_seeds(runs: Iterable[Recorded]) -> dict[Path, str]:

@@ -56,6 +56,15 @@ def run_path(out: Path, dataset: str, model: str, seed: int, identity: str) -> P
     return out / _part(dataset) / _part(model) / f"seed{seed}-{identity}"
 
 
+HEADING = "# run of "
+
+
+def heading(record: RunRecord) -> str:
+    """First line of a run's config.yaml: whose settings these are."""
+    of = {"model": record.model.name, "dataset": record.dataset.name, "seed": record.seed}
+    return HEADING + json.dumps(of)
+
+
 def lock_of(final: Path) -> Path:
     """The lock file of a run folder; hidden, so that `seed0-*` matches run folders only."""
     return final.with_name(f".{final.name}.lock")

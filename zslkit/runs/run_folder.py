@@ -34,6 +34,7 @@ from zslkit.runs.folders import (
     SCORES,
     WEIGHTS,
     goes_on,
+    heading,
     lock_of,
     run_path,
 )
@@ -197,6 +198,7 @@ class RunFolder:
         with _explained(self.path):
             config = record.model_dump(mode="json")["config"]
             settings = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+            settings = f"{heading(record)}\n{settings}"
             (self.path / LOG).touch()
             _write(self.path / CONFIG, lambda file: file.write(settings.encode()))
             if scores is self._kept:

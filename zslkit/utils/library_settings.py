@@ -141,7 +141,9 @@ def _put_dispatch_modes(kept: tuple[Any, ...]) -> None:
 
 
 def _saved_hooks() -> Any:
-    return torch._C._autograd._top_saved_tensors_default_hooks(True)
+    # torch before 2.5 cannot be asked.
+    top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return top(True) if top else None
 
 
 def _put_saved_hooks(kept: Any) -> None:
