@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import nct, norm, t
 
 from zslkit.errors import DataError
 from zslkit.evaluation import significance
@@ -196,7 +196,7 @@ def test_identical_models_do_not_differ(seed: int) -> None:
         difference.interval.high,
         difference.p,
     ) == (0.0, 0.0, 0.0, 1.0)
-    assert mcnemar(found.T1, found.T1) == significance.McNemar(0, 0, 1.0)
+    assert mcnemar(found.T1, found.T1) == significance.McNemar(0, 0)
 
 
 def test_a_large_paired_difference_has_the_least_p_there_is() -> None:
@@ -339,3 +339,12 @@ def test_a_set_of_one_class_has_an_interval_all_the_same() -> None:
     interval: Resampled = resample(found, 100)
     assert (interval.interval("S", [0]).low, interval.interval("S", [0]).high) == (100.0, 100.0)
     assert 0.0 < interval.interval("U", [0]).low < 10.0
+
+
+@pytest.mark.parametrize("effect", [0.03, 0.3, 1.0, 5.0, 1e9])
+@pytest.mark.parametrize("n", [2, 5, 100, 10_000])
+def test_power_is_that_of_the_noncentral_t(effect: float, n: int) -> None:
+    freedom, shift = 2 * n - 2, effect * (n / 2) ** 0.5
+    edge = t.ppf(0.975, freedom)
+    missed = nct.cdf(edge, freedom, shift) - nct.cdf(-edge, freedom, shift)
+    assert t_test_power(effect, n) == pytest.approx(1 - np.nan_to_num(missed))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from run_folders import make_run, random_scores
 from zslkit.evaluation.outcomes import outcomes, together
 from zslkit.evaluation.sets import checked_sets
 from zslkit.evaluation.significance import mcnemar
+from zslkit.report.as_data import as_json
 from zslkit.report.block import Block
 from zslkit.report.comparison import compare
 from zslkit.report.rows import key_of
@@ -68,9 +71,9 @@ def test_pairs_that_differ_and_pairs_that_do_not_are_told_apart(runs: list[Path]
         ("beta", "gamma"): False,
     }
     assert all(pair.seeds == (0, 1) for pair in found.values())
-    assert all(
-        pair.p <= pair.p_holm and pair.mcnemar_p <= pair.mcnemar_p_holm for pair in found.values()
-    )
+    assert all(pair.p <= pair.p_holm for pair in found.values())
+    (data,) = as_json([block])
+    assert all(p["mcnemar_p"] <= p["mcnemar_p_holm"] for p in data["sampling"]["pairs"])
     differ, alike = block.notes[-2:]
     assert differ.startswith(
         "H differs significantly (paired bootstrap, 5 % after Holm over 3 pairs): alpha above beta "
@@ -91,7 +94,10 @@ def test_a_pair_by_hand(tmp_path: Path) -> None:
     (pair,) = block.sampling.pairs
     of_a, of_b = (outcomes(checked_sets(*scores.sets()), 0.0) for scores in (a, b))
     images = mcnemar(of_a.T1, of_b.T1)
-    assert (pair.only_a, pair.only_b, pair.mcnemar_p) == (images.only_a, images.only_b, images.p)
+    (of_pair,) = as_json([block])[0]["sampling"]["pairs"]
+    assert [of_pair[k] for k in ("only_a", "only_b", "mcnemar_p", "mcnemar_p_holm")] == [
+        *(images.only_a, images.only_b, images.p, images.p)
+    ]
     assert pair.difference == pytest.approx(
         block.rows[0].metrics["H"].mean - block.rows[1].metrics["H"].mean
     )
@@ -203,3 +209,25 @@ def test_rows_of_one_label_are_told_apart_by_their_badges(tmp_path: Path) -> Non
     )
     note = block_of([plain, calibrated]).notes[-1]
     assert "gamma picked on validation" in note and "uncalibrated" in note
+
+
+def test_a_table_computes_no_p_that_it_does_not_show(
+    runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(_: object) -> float:
+        raise AssertionError("computed")
+
+    monkeypatch.setattr("zslkit.evaluation.significance.McNemar.p", property(never))
+    block = block_of(runs)
+    with pytest.raises(AssertionError, match="computed"):
+        as_json([block])
+
+
+def test_a_table_waits_for_no_statistics_of_scipy(runs: list[Path]) -> None:
+    code = (
+        "import sys; from zslkit.cli import app; app.main(sys.argv[1:]); "
+        "print('scipy.stats' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "compare", *map(str, runs), "--no-run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"

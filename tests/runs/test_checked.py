@@ -77,6 +77,33 @@ def test_what_changed_since_is_refused(folder: Path, change: Callable[[Path], ob
             check_run(load_run(now))
 
 
+COMMANDS = (
+    ["compare", "RUN", "--no-run"],
+    ["compare", "RUN", "--no-run", "--as-papers-do"],
+    ["evaluate", "RUN"],
+    ["diff", "RUN", "RUN"],
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_command_measures_again_what_was_checked(
+    folder: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "_faults", never)
+    assert app.main([str(folder) if word == "RUN" else word for word in command]) == 0
+
+
+def test_a_run_without_calibration_is_measured_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    measure = figures.measure
+    monkeypatch.setattr(figures, "measure", lambda *given: asked.append(given) or measure(*given))
+    (folder / CONFIG).touch()
+    check_run(load_run(folder))
+    assert len(asked) == 1
+
+
 def test_a_record_that_differs_from_the_file_is_refused(folder: Path) -> None:
     record = load_run(folder).record
     better = record.model_copy(update={"metrics": record.metrics.model_copy(update={"H": 99.0})})

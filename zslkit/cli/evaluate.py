@@ -106,11 +106,8 @@ class Measured:
         """gamma: the user's. Raises DataError."""
         from zslkit.evaluation.catalog import Subject
         from zslkit.report.significance import run_sets
-        from zslkit.runs.figures import check_figures
 
-        protocol, (sets, classes) = run.record.protocol, run_sets(run)
-        if gamma is None:
-            check_figures(run, sets, classes)
+        protocol, (sets, classes) = run.record.protocol, run_sets(run, check=gamma is None)
         validated = protocol.gamma if protocol.calibration == "validation" else None
         used = protocol.gamma if gamma is None else gamma
         subject = Subject(sets, used, validated, classes, run.attributes())

@@ -40,17 +40,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class McNemar:
-    """McNemar's test.
-
-    Attributes:
-        only_a: Images that only model A answers right.
-        only_b: Images that only model B answers right.
-        p: Exact two-sided p-value of both being equally likely.
-    """
+    """McNemar's test: how many images only model A, and only model B, answers right."""
 
     only_a: int
     only_b: int
-    p: float
+
+    @property
+    def p(self) -> float:
+        """Exact two-sided p-value of both being equally likely."""
+        from scipy.stats import binomtest  # takes longer to import than a table takes to make
+
+        differing = self.only_a + self.only_b
+        return float(binomtest(self.only_a, differing).pvalue) if differing else 1.0
 
 
 def paired_difference(
@@ -96,13 +97,8 @@ def mcnemar(a: Mask, b: Mask) -> McNemar:
     discordant images). With several runs, an image counts for the model that is right in the larger
     share of its runs: a sign test over images, since seeds add no images.
     """
-    from scipy.stats import binomtest
-
     gap = a.sum(axis=1) * b.shape[1] - b.sum(axis=1) * a.shape[1]
-    only_a, only_b = int(np.count_nonzero(gap > 0)), int(np.count_nonzero(gap < 0))
-    return McNemar(
-        only_a, only_b, binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    )
+    return McNemar(int(np.count_nonzero(gap > 0)), int(np.count_nonzero(gap < 0)))
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -171,10 +167,10 @@ def t_test_power(effect: float, n: int) -> float:
 
     `effect` is the difference in standard deviations; each group has n >= 2 values.
     """
-    from scipy.stats import nct, t
+    from scipy.special import nctdtr, stdtrit
 
     freedom, shift = 2 * n - 2, effect * math.sqrt(n / 2)
-    edge = t.ppf(1 - ALPHA / 2, freedom)
-    missed = float(nct.cdf(edge, freedom, shift) - nct.cdf(-edge, freedom, shift))
+    edge = stdtrit(freedom, 1 - ALPHA / 2)
+    missed = float(nctdtr(freedom, shift, edge) - nctdtr(freedom, shift, -edge))
     # scipy's distribution is NaN for very large effects, whose power is 1.
     return 1.0 if math.isnan(missed) else 1.0 - missed

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from zslkit.evaluation.significance import holm
 from zslkit.report.badges import badges_of_published
 from zslkit.report.block import Block, PickedOnTest, Row, Stat
 from zslkit.report.published import Published
@@ -47,16 +48,15 @@ def published_data(entry: Published) -> dict[str, Any]:
 def _sampling_data(block: Block) -> dict[str, Any] | None:
     if block.sampling is None:
         return None
-    names, sampling = block.names, block.sampling
-    pairs = [
-        {
-            **asdict(pair),
-            "models": [names[pair.a], names[pair.b]],
-            "significant": pair.significant,
-            "seeds": list(pair.seeds),
-        }
-        for pair in sampling.pairs
-    ]
+    sampling = block.sampling
+    of_images = [pair.images.p for pair in sampling.pairs]
+    pairs = []
+    for pair, p, corrected in zip(sampling.pairs, of_images, holm(of_images), strict=True):
+        data = asdict(pair)
+        data |= data.pop("images")
+        data |= {"mcnemar_p": p, "mcnemar_p_holm": corrected}
+        data |= {"models": [block.names[k] for k in (pair.a, pair.b)], "seeds": list(pair.seeds)}
+        pairs.append({**data, "significant": pair.significant})
     return {
         "resamples": sampling.resamples,
         "seed": sampling.seed,

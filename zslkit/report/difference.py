@@ -13,12 +13,12 @@ from zslkit.config.merge import flat
 from zslkit.dataset import Dataset
 from zslkit.errors import DataError
 from zslkit.evaluation.bootstrap import resample
-from zslkit.evaluation.outcomes import SAMPLED, Outcomes, same_images, together
+from zslkit.evaluation.outcomes import SAMPLED, Outcomes, outcomes, same_images, together
 from zslkit.evaluation.sets import AnsweredSets
 from zslkit.evaluation.significance import Difference, McNemar, mcnemar, paired_difference
 from zslkit.features.store import images_digest
 from zslkit.record import RunRecord
-from zslkit.report.significance import outcomes_of, run_sets
+from zslkit.report.significance import run_sets
 from zslkit.runs.folders import Run
 
 RESAMPLES = 2000
@@ -104,7 +104,8 @@ def outcome(a: Run, b: Run, dataset: Dataset | None = None) -> RunOutcome:
             f"{right_data.images[:8]}), so those cannot be paired"
         )
     (sets_a, classes), (sets_b, other_classes) = run_sets(a), run_sets(b)
-    left, right = outcomes_of(a, sets_a, classes), outcomes_of(b, sets_b, other_classes)
+    left = outcomes(sets_a, a.record.protocol.gamma)
+    right = outcomes(sets_b, b.record.protocol.gamma)
     if not same_images(left, right) or classes != other_classes:
         raise DataError(
             f"{a.folder} and {b.folder} say one split and hold other labels or classes; move the "

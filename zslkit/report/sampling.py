@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zslkit.evaluation.significance import McNemar
+
 LEVEL = 0.05
 """Significance level for pairs, after Holm's correction over all pairs of a block."""
 
@@ -21,9 +23,8 @@ class RowPair:
         difference: H of a minus H of b in percent points.
         low: Lower end of its 95 % interval over draws of the test images; `high` is the upper one.
         p: p-value of no difference, by paired bootstrap.
-        p_holm: p corrected over all pairs of the block, as mcnemar_p_holm.
-        only_a: Unseen images that only a answers right among the unseen classes; `only_b` likewise.
-        mcnemar_p: McNemar's p-value of these counts.
+        p_holm: p corrected over all pairs of the block.
+        images: McNemar's test on unseen images, right among the unseen classes.
         seeds_each: Seeds per model with which the spread over seeds alone would separate them; None
             if unknown. `seeds_said` is the same as text.
     """
@@ -36,10 +37,7 @@ class RowPair:
     high: float
     p: float
     p_holm: float
-    only_a: int
-    only_b: int
-    mcnemar_p: float
-    mcnemar_p_holm: float
+    images: McNemar
     seeds_each: int | None
     seeds_said: str
     leaves_out: bool = False

@@ -10,7 +10,7 @@ from pathlib import Path
 from zslkit.errors import DataError, UserError
 from zslkit.evaluation.bootstrap import Resampled, resample
 from zslkit.evaluation.outcomes import SAMPLED, Outcomes, outcomes, same_images, together
-from zslkit.evaluation.sets import AnsweredSets, TestSets, checked_sets
+from zslkit.evaluation.sets import TestSets, checked_sets
 from zslkit.evaluation.significance import (
     enough_resamples,
     holm,
@@ -44,30 +44,23 @@ def with_significance(blocks: Iterable[Block]) -> list[Block]:
     return [_judged(block, parts, columns, faults) for block, (parts, columns, faults, _) in read]
 
 
-def run_sets(run: Run) -> tuple[TestSets, tuple[str, ...]]:
+def run_sets(run: Run, check: bool = True) -> tuple[TestSets, tuple[str, ...]]:
     """Test sets with memory-mapped scores, and class names, of a finished run.
 
     Raises:
         DataError: The scores are missing, damaged or not finite.
+        Contradiction: With `check`, they do not give the figures of the record.
     """
+    state = state_of(run)
     try:
         scores = run.scores()
-        return checked_sets(*scores.sets()), scores.classes
+        sets = checked_sets(*scores.sets())
     except DataError as error:
         where = "" if str(run.folder) in str(error) else f"{run.folder}: "
         raise DataError(f"{where}{error}") from error
-
-
-def outcomes_of(run: Run, sets: AnsweredSets, classes: Sequence[str], state: str = "") -> Outcomes:
-    """Right and wrong answers of a finished run on its `run_sets`, with its own gamma.
-
-    `state` is that of the run before its scores were read (`zslkit.runs.checked`).
-
-    Raises:
-        Contradiction: They do not give the figures of the record.
-    """
-    check_figures(run, sets, classes, state)
-    return outcomes(sets, run.record.protocol.gamma)
+    if check:
+        check_figures(run, sets, scores.classes, state)
+    return sets, scores.classes
 
 
 Columns = dict[int, list[int]]
@@ -115,9 +108,8 @@ def _read(block: Block) -> tuple[list[Outcomes], Columns, list[str], dict[Path, 
 
 def _of(folder: str, before: list[Outcomes], wrong: dict[Path, str]) -> Outcomes | None:
     run = load_run(Path(folder))
-    state = state_of(run)
     try:
-        found = outcomes_of(run, *run_sets(run), state)
+        found = outcomes(run_sets(run)[0], run.record.protocol.gamma)
     except Contradiction as error:
         wrong |= error.reasons
         return None
@@ -155,7 +147,6 @@ def _pairs(
             for i, own in zip((a, b), seeds, strict=True)
         )
         difference = paired_difference(resampled, left, right, pairs=len(places))
-        images = mcnemar(joined.T1[:, left], joined.T1[:, right])
         each, said = seeds_needed(*(h[columns[i]].tolist() for i in (a, b)))
         return RowPair(
             a=a,
@@ -166,18 +157,12 @@ def _pairs(
             high=difference.interval.high,
             p=difference.p,
             p_holm=difference.p,
-            only_a=images.only_a,
-            only_b=images.only_b,
-            mcnemar_p=images.p,
-            mcnemar_p_holm=images.p,
+            images=mcnemar(joined.T1[:, left], joined.T1[:, right]),
             seeds_each=each,
             seeds_said=said,
             leaves_out=bool(common) and set(seeds[0]) != set(seeds[1]),
         )
 
     pairs = [pair(a, b) for a, b in places]
-    corrected = holm([p.p for p in pairs]), holm([p.mcnemar_p for p in pairs])
-    return tuple(
-        replace(p, p_holm=own, mcnemar_p_holm=other)
-        for p, own, other in zip(pairs, *corrected, strict=True)
-    )
+    corrected = holm([p.p for p in pairs])
+    return tuple(replace(p, p_holm=own) for p, own in zip(pairs, corrected, strict=True))

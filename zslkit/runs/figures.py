@@ -59,7 +59,7 @@ def check_run(run: Run) -> None:
         check_figures(run, checked_sets(*scores.sets()), scores.classes, state)
 
 
-def check_figures(run: Run, sets: AnsweredSets, classes: Sequence[str], state: str = "") -> None:
+def check_figures(run: Run, sets: AnsweredSets, classes: Sequence[str], state: str) -> None:
     """As `check_run`, for scores loaded since `checked.state_of`; raises Contradiction alone."""
     if checked.is_noted(run, state):
         return
@@ -159,7 +159,7 @@ def _measured_faults(
 ) -> Iterator[str]:
     for name, value in found.figures().items():
         yield from _unequal(name, getattr(record.metrics, name), value)
-    plain = measure(sets)
+    plain = measure(sets) if found.gamma else found
     for name, value in plain.figures().items():
         yield from _unequal(f"{name} at gamma 0", getattr(record.uncalibrated, name), value)
     for name, value in found.chance.items():
