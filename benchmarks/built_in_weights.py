@@ -7,6 +7,7 @@ zslkit/datasets/weights: for all of trainval, and for the first validation fold.
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
 from pathlib import Path
@@ -41,5 +42,6 @@ def main(to: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for file in main(Path(__file__).parents[1] / "zslkit" / "datasets" / "weights"):
         print(file.name, file.stat().st_size)

@@ -17,22 +17,27 @@ from statistics import fmean, stdev
 from typing import Any
 
 from zslkit.evaluation.gzsl import measure
+from zslkit.evaluation.sets import answered_sets
 from zslkit.runs import api
 from zslkit.training import selection
-from zslkit.training.fit import fit, make_model
-from zslkit.training.loop import Loop
+from zslkit.training.scoring import score_both
 from zslkit.utils.progress import Silent
 
 
 class Watch:
-    """The figures on the test sets after every epoch."""
+    """The figures on the test sets of the fold `whole` after every epoch."""
 
-    def __init__(self, answers: Any, gamma: float) -> None:
-        self.history: list[dict[str, Any]] = []
-        self._answers, self._gamma = answers, gamma
+    def __init__(self, whole: selection.Fold, device: Any, gamma: float) -> None:
+        self.history: list[dict[str, float]] = []
+        self._whole, self._device, self._gamma = whole, device, gamma
 
     def after_epoch(self, epoch: int, model: Any) -> bool:
-        self.history.append(measure(self._answers(model), self._gamma).figures())
+        data = self._whole.data
+        parts = data.split.test_seen, data.split.test_unseen
+        seen, unseen = score_both(model, self._whole.inputs.source, *parts, self._device)
+        of_seen, of_unseen = (data.labels[part] for part in parts)
+        sets = answered_sets(seen, of_seen, unseen, of_unseen, data.seen)
+        self.history.append(measure(sets, self._gamma).figures())
         return False
 
 
@@ -45,34 +50,18 @@ def once(name: str, epochs: int, seed: int) -> tuple[float, float]:
         "protocol.patience=0",
         f"protocol.fold_seed={seed}",
     ]
-    choices = {
-        "settings": [*settings, f"train.epochs={epochs}"],
-        "config": None,
-        "preset": None,
-        "overrides": None,
-    }
+    choices = {"settings": [*settings, f"train.epochs={epochs}"]}
     job = api._job(name, "digits", seed, "data", "cpu", Silent(), choices)
+    whole, config = selection.Fold(0, job.data, job.inputs), job.plan.config
     with tempfile.TemporaryDirectory() as folder:
         shop = job.context(Path(folder), lambda **line: None)
-        history = selection._train(shop, shop.folds[0], job.plan.config, "fold").history
-    best = max(history, key=lambda row: row["H"])
-    train: Any = job.plan.config.train  # type: ignore[attr-defined]
-    steps = [
-        len(data.split.trainval) // train.batch_size for data in (shop.folds[0].data, job.data)
-    ]
-    model = make_model(
-        job.plan.model_class, job.plan.config, job.data, job.inputs, seed, job.device
-    )
-    watch = Watch(job._answers, best["gamma"])
-    whole = {
-        "seed": seed,
-        "device": job.device,
-        "reporter": Silent(),
-        "log": lambda **line: None,
-        "name": "whole",
-        "observer": watch,
-    }
-    fit(model, job.data, job.inputs, Loop(**whole))
+        (fold,) = shop.folds
+        history = selection._train(shop, fold, config, "fold").history
+        best = max(history, key=lambda row: row["H"])
+        watch = Watch(whole, job.device, best["gamma"])
+        shop.trained(whole, config, "whole", observer=watch)
+    train: Any = config.train  # type: ignore[attr-defined]
+    steps = [len(data.split.trainval) // train.batch_size for data in (fold.data, job.data)]
     epoch = int(best["epoch"])
     fewer = max(1, round(epoch * steps[0] / steps[1]))
     a, b = watch.history[epoch - 1], watch.history[fewer - 1]

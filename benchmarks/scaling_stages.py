@@ -14,8 +14,8 @@ features are made up. Threads are as OMP_NUM_THREADS says; scaling.py says 1.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tempfile
 import threading
 import time
@@ -325,5 +325,9 @@ def measured(stage: str, size: dict[str, int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    asked = json.loads(sys.argv[1])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("stage", help="the stage and its sizes, as JSON")
+    asked = json.loads(parser.parse_args().stage)
     print(json.dumps(measured(asked.pop("stage"), asked)))
