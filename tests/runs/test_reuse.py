@@ -141,11 +141,18 @@ def test_a_comparison_of_what_is_there_opens_the_data_once_and_runs_nothing(
     monkeypatch.setattr(
         RegisteredDataset, "load", lambda at, root: opened.append(at.word) or load(at, root)
     )
+    planned: list[str] = []
+    plan_of = api.make_plan
     with monkeypatch.context() as patch:
         patch.setattr(api, "run", lambda *_, **__: pytest.fail("it ran"))
+        patch.setattr(
+            api, "make_plan", lambda name, *a, **k: planned.append(name) or plan_of(name, *a, **k)
+        )
         assert app.main(["compare", "ridge", "eszsl", "--seeds", "0,1", *line]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == made and opened == ["digits"]
+    # Once to check the settings before all runs, and once for all seeds to find them.
+    assert planned == ["ridge", "eszsl"] * 2
     assert [line for line in err.splitlines() if "was there" in line][-1].endswith(
         "was there (4 of 4)"
     )

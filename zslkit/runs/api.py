@@ -218,7 +218,9 @@ class Finder:
         with only_deterministic(deterministic):
             if key not in self._jobs:
                 self._jobs[key] = _job(
-                    model, plan.dataset, seed, data_root, device, reporter, choices, self._opened
+                    *(model, plan.dataset, seed, data_root, device, reporter, choices),
+                    opened=self._opened,
+                    plan=plan,
                 )
             job = replace(self._jobs[key], seed=seed, reporter=reporter)
             return found(job, job.place(Path(out)), _reuse(again, reuse_changed))
@@ -233,8 +235,9 @@ def _job(
     reporter: Reporter,
     choices: Mapping[str, Any],
     opened: dict[str, Any] | None = None,
+    plan: Plan | None = None,
 ) -> RunJob:
-    """Plan, data and inputs of one run; datasets and inputs that `opened` holds are shared."""
+    """Plan (None: made here), data and inputs of one run; what `opened` holds is shared."""
     seed = check_seed(seed)
     shared = {} if opened is None else opened
 
@@ -245,7 +248,7 @@ def _job(
 
     with distributed.in_turn():
         with library_state.held(model):
-            plan = make_plan(model, dataset, **choices)
+            plan = plan or make_plan(model, dataset, **choices)
             if replaced := replaced_by_search(plan):
                 reporter.note(f"{plan.entry.name}: {replaced}")
             chosen_device = choose_device(device)
