@@ -12,6 +12,7 @@ from zslkit.cli import app
 from zslkit.config.merge import flat
 from zslkit.errors import UserError
 from zslkit.runs.plan import make_plan
+from zslkit.runs.shared_settings import own_preset
 
 TABLE = ("eszsl", "dazle", "ale")
 
@@ -130,3 +131,44 @@ def test_a_mistake_in_what_is_said_to_one_model_is_told_before_any_other_trains(
     assert app.main(["compare", "eszsl", "ridge", *given]) == 2
     out, err = capsys.readouterr()
     assert words in err and not out and not Path("runs").exists()
+
+
+def test_a_model_s_own_preset_wins_over_that_of_all() -> None:
+    given = ("default", "dazle:digits", "ale:zsl")
+    assert [own_preset(model, TABLE, given) for model in TABLE] == ["default", "digits", "zsl"]
+    assert [own_preset(model, TABLE, ["dazle:digits"]) for model in TABLE] == [None, "digits", None]
+    with pytest.raises(UserError, match="given for ale as zsl and fast; give one"):
+        own_preset("ale", TABLE, ["ale:zsl", "fast", "ale:fast"])
+    with pytest.raises(UserError, match='did you mean "dazle"'):
+        own_preset("ale", TABLE, ["dazel:zsl"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("eszls:default", 'did you mean "eszsl"'),
+        ("dazle:defalt", "dazle has no preset 'defalt' for digits"),
+        ("dazle:defalt", 'did you mean "default"'),
+    ],
+)
+def test_a_wrong_preset_of_one_model_ends_compare_before_anything_trains(
+    given: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["compare", "eszsl", "dazle", "--out", str(tmp_path / "runs"), "--preset", given]
+    assert app.main(line) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "runs").exists()
+
+
+def test_compare_looks_for_the_run_of_a_model_s_own_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, str | None] = {}
+
+    def planned(model: str, dataset: str, preset: str | None, **_: Any) -> None:
+        asked[model] = preset
+        raise UserError("enough")
+
+    monkeypatch.setattr("zslkit.runs.api.make_plan", planned)
+    line = ["compare", "eszsl", "dazle", "--out", str(tmp_path), "--preset", "dazle:fast"]
+    assert app.main([*line, "--preset", "default"]) == 2
+    assert asked == {"eszsl": "default", "dazle": "fast"}

@@ -34,8 +34,8 @@ from zslkit.cli.options import (
     flag,
     overrides,
     run_options,
-    source_options,
     spread_options,
+    table_source_options,
 )
 from zslkit.cli.options import names as option_names
 from zslkit.cli.spread import Spread
@@ -107,7 +107,7 @@ CHOICES = ("settings", "config", "preset", "overrides", "table")
     metavar="TEXT",
     help="Caption of the table.",
 )
-@source_options
+@table_source_options
 @run_options
 @spread_options
 @click.pass_obj
@@ -134,7 +134,8 @@ def compare(
     Each MODEL is run with each seed. A RUN is taken as it is: a run folder, a folder of such, a
     pattern in quotes, a tag (zslkit runs --tag), or a file of zslkit runs --export. --set
     MODEL:KEY=VALUE, and a section MODEL in the file of --config, are settings of that model alone;
-    a setting that a model lacks is left out if another one has it.
+    a setting that a model lacks is left out if another one has it. --preset MODEL:NAME is the
+    preset of that model alone.
 
     All models get features of one frozen backbone where they can; --end-to-end gives each its own.
     The table shows H with its 95 % interval over draws of the test images, and notes say which
@@ -150,14 +151,18 @@ def compare(
             text = f"{wrong[0]} says how models are run, and only finished runs are named"
             raise click.UsageError(f"{text}; leave it away, or name a model too")
         return show(runs)
+    from zslkit.runs.shared_settings import own_preset
+
     find_names(models, options["dataset"])
     state.resumes = True
     spread = Spread.taken_from(options)
     if not end_to_end:
         options["feed"] = options["feed"] or "frozen"
+    presets: tuple[str, ...] = options.pop("preset")
     options |= {"table": tuple(models), "overrides": overrides(options)}
+    own = {model: own_preset(model, models, presets) for model in models}
     jobs = [
-        QueuedRun(model, seed, {"model": model, "seed": seed, **options})
+        QueuedRun(model, seed, {"model": model, "seed": seed, "preset": own[model], **options})
         for model, seed in product(models, seeds)
     ]
     if no_run:
@@ -167,7 +172,8 @@ def compare(
     import zslkit.report.blocks  # noqa: F401
 
     find_trackers(options["trackers"])  # once, and not as a failure of each run
-    results, failures = _run_all(_watching(jobs) if as_papers_do else jobs, state, spread)
+    watched = _watching(jobs) if as_papers_do else jobs
+    results, failures = _run_all(watched, presets, state, spread)
     code = show([*results, *runs], failed=failures_json(failures, "model"))
     return tell_failures(failures) or code
 
@@ -197,7 +203,7 @@ def _sorted(names: Sequence[str], out: Path) -> tuple[list[str], list[Run]]:
 
 
 def _run_all(
-    jobs: Sequence[QueuedRun], state: State, spread: Spread
+    jobs: Sequence[QueuedRun], presets: Sequence[str], state: State, spread: Spread
 ) -> tuple[list[Result], list[Failure]]:
     from zslkit.config.merge import read_yaml
     from zslkit.runs.shared_settings import owners
@@ -208,7 +214,7 @@ def _run_all(
     if mistaken:
         shared = jobs[0].arguments
         file = None if shared["config"] is None else read_yaml(shared["config"])
-        addressed = owners(shared["table"], file, shared["settings"])
+        addressed = owners(shared["table"], file, [*shared["settings"], *presets])
     for failure in mistaken:
         # What is said to one model alone is meant for this table, which is nothing without it.
         if failure.job.name in addressed and isinstance(failure.error, UserError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -181,18 +182,12 @@ backbone_options = together(
     ),
 )
 """How features are extracted: `data prepare` and runs with the same options share a store."""
-source_options = together(
-    data_root_option,
-    set_option,
-    config_option,
-    click.option(
-        "--preset",
-        metavar="NAME",
-        shell_complete=completers.presets,
-        help="Settings that the model brings under DATASET-NAME for the dataset of the run, or "
-        "under NAME (zslkit models NAME lists them); default: those of the dataset's name, "
-        "else those named default, if there are any.",
-    ),
+_PRESET = (
+    "Settings that the model brings under DATASET-NAME for the dataset of the run, or under NAME "
+    "(zslkit models NAME lists them); default: those of the dataset's name, else those named "
+    "default, if there are any."
+)
+_inputs = together(
     backbone_options,
     explained(
         "--input",
@@ -213,7 +208,19 @@ source_options = together(
     ),
     flag("--tune", "Search the grid that the model declares on validation folds first."),
 )
-"""Where data and settings come from: the part that `config` shares with `run` and `compare`."""
+_preset = partial(click.option, "--preset", shell_complete=completers.presets)
+source_options, table_source_options = (
+    together(data_root_option, set_option, config_option, preset, _inputs)
+    for preset in (
+        _preset(metavar="NAME", help=_PRESET),
+        _preset(
+            metavar="NAME",
+            multiple=True,
+            help=f"{_PRESET} MODEL:NAME is for one model, and may be given for several.",
+        ),
+    )
+)
+"""Where data and settings come from, of one model (`run`, `config`) and of several (`compare`)."""
 run_options = together(
     device_option,
     deterministic_option,

@@ -1,6 +1,7 @@
 """Settings of several models at once: shared ones, and those of one model alone.
 
-One model's own settings are written `--set MODEL:KEY=VALUE`, or in a section MODEL of the file.
+One model's own settings are written `--set MODEL:KEY=VALUE`, or in a section MODEL of the file,
+and its own preset `--preset MODEL:NAME`.
 """
 
 from __future__ import annotations
@@ -58,8 +59,21 @@ def own_layers(
     return [*(without_others(model, models, layer) for layer in shared), *own]
 
 
+def own_preset(model: str, models: Sequence[str], given: Sequence[str]) -> str | None:
+    """The preset of one model among NAME and MODEL:NAME of all: its own, else that of all.
+
+    Raises:
+        UserError: Two are given for the model, or `MODEL` is none of the models.
+    """
+    of_all, of_one = _parted(model, models, ((word, None) for word in given))
+    names = list(dict.fromkeys(name for name, _ in of_one or of_all))
+    if len(names) > 1:
+        raise UserError(f"--preset is given for {model} as {' and '.join(names)}; give one")
+    return names[0] if names else None
+
+
 def owners(models: Sequence[str], file: Layer | None, settings: Sequence[str]) -> set[str]:
-    """The models that are given settings of their own; arguments as of `own_layers`."""
+    """The models with settings of their own; `settings` may hold MODEL:PRESET too."""
     words = [word.partition("=")[0].rpartition(":")[0].strip() for word in settings]
     words += [name for name in (file.values if file else ()) if not _known(models, name)]
     return {model for model in models if any(_means(word, model) for word in words)}
@@ -77,7 +91,7 @@ def _parted(
         if not colon:
             of_all.append((written, value))
         elif not any(_means(owner, name) for name in models):
-            where = f"It stands in {written!r} of the settings"
+            where = f"It stands in {written!r}"
             raise UnknownName("model of this table", owner, models, where)
         elif _means(owner, model):
             of_one.append((key, value))
