@@ -22,9 +22,7 @@ ROUNDING: Final = 1e-3
 """Largest deviation of a row's sum from 1, for float16 probabilities."""
 
 
-def expected_calibration_error(
-    sets: TestSets, gamma: float = 0.0, bins: int = BINS
-) -> dict[str, float]:
+def expected_calibration_error(sets: TestSets, gamma: float = 0.0) -> dict[str, float]:
     """The error in percent of "both", "test_seen" and "test_unseen".
 
     Images fall into intervals of confidence of equal width, open below. The error is the mean over
@@ -35,10 +33,7 @@ def expected_calibration_error(
     found = {name: _judged(part, sets.seen, gamma, probable) for name, part in sets.parts().items()}
     confidences, rights = zip(*found.values(), strict=True)
     found = {"both": (np.concatenate(confidences), np.concatenate(rights)), **found}
-    return {
-        name: 100.0 * binned_error(confidence, right, bins)
-        for name, (confidence, right) in found.items()
-    }
+    return {name: 100.0 * binned_error(*values) for name, values in found.items()}
 
 
 def are_probabilities(scores: ScoreTable) -> bool:

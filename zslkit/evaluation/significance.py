@@ -79,9 +79,9 @@ def _normal(value: float, spread: float) -> float:
     return math.erfc(abs(value) / spread / math.sqrt(2)) if spread > 0 else 0.0
 
 
-def enough_resamples(pairs: int, least: int = 2000, most: int = MOST_RESAMPLES) -> int:
+def enough_resamples(pairs: int, most: int = MOST_RESAMPLES) -> int:
     """Resamples B for which the least p-value, 2 / (B + 1), is half of ALPHA after Holm."""
-    return min(max(least, math.ceil(4 * pairs / ALPHA)), most)
+    return min(max(2000, math.ceil(4 * pairs / ALPHA)), most)
 
 
 def too_few(resamples: int, pairs: int) -> bool:

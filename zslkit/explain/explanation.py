@@ -251,9 +251,9 @@ def cropped(boxes: Floats, size: tuple[int, int], transform: Transform) -> Float
     return np.asarray(corners.clip(0, 1).reshape(-1, 4))
 
 
-def as_data(explanation: Explanation, names: Sequence[str], classes: int = 5) -> dict[str, Any]:
-    """Explanation as plain data: the first `classes` of its ranking, and each shown attribute."""
-    ranking = zip(explanation.classes[:classes], explanation.scores[:classes].tolist(), strict=True)
+def as_data(explanation: Explanation, names: Sequence[str]) -> dict[str, Any]:
+    """Explanation as plain data: the first 5 classes of its ranking, and each shown attribute."""
+    ranking = zip(explanation.classes[:5], explanation.scores[:5].tolist(), strict=True)
     return {
         "classes": [{"class": name, "score": score} for name, score in ranking],
         "attributes": [

@@ -196,10 +196,7 @@ def dhash(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def near(
-    thumbnails: NDArray[np.uint8],
-    without: Sequence[int] = (),
-    bits: int = NEAR_BITS,
-    correlation: float = NEAR_CORRELATION,
+    thumbnails: NDArray[np.uint8], without: Sequence[int] = ()
 ) -> Iterator[tuple[Index, Index, Index]]:
     """Find all pairs of near-duplicates among thumbnails (N, 16, 17).
 
@@ -208,8 +205,6 @@ def near(
 
     Args:
         without: Indices of images to ignore, such as unreadable ones.
-        bits: Most bits of 256 in which the hashes differ.
-        correlation: Lowest correlation of the thumbnails.
 
     Yields:
         Blocks of pairs: first indices, second indices, number of different bits.
@@ -224,9 +219,9 @@ def near(
     for start in range(0, len(kept), step):
         # For signs +-1 the product is 256 - 2 * distance.
         product = signs[start : start + step] @ signs[start:].T
-        close = np.triu(product >= BITS - 2 * bits, 1)
+        close = np.triu(product >= BITS - 2 * NEAR_BITS, 1)
         rows = np.flatnonzero(close.any(axis=1))
-        close = close[rows] & (small[start + rows] @ small[start:].T >= correlation)
+        close = close[rows] & (small[start + rows] @ small[start:].T >= NEAR_CORRELATION)
         row, column = np.nonzero(close)
         far = ((BITS - product[rows[row], column]) / 2).round().astype(np.int64)
         yield kept[start + rows[row]], kept[start + column], far
