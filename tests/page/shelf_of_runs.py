@@ -8,6 +8,8 @@ from pathlib import Path
 
 from run_folders import make_run, random_scores
 
+from zslkit.evaluation.gzsl import peak
+from zslkit.evaluation.sets import checked_sets
 from zslkit.runs.folders import LOG
 
 EVIL = (
@@ -29,6 +31,7 @@ def small_shelf(out: Path) -> Path:
     """On birds alpha (seeds 0 and 1, trained in epochs), beta (class-inductive) and gamma
     (calibrated, without scores); on fish alpha."""
     for seed in (0, 1):
+        scores = random_scores(1.5, seed)
         picked = {
             "every": 1,
             "best_epoch": 2,
@@ -36,12 +39,12 @@ def small_shelf(out: Path) -> Path:
             "U": 99.0,
             "S": 99.0,
             "H": 99.0,
-            "H_gamma_on_test": 98.0,
+            "H_gamma_on_test": peak(checked_sets(*scores.sets()).curve())[1],
         }
         folder = make_run(
             out,
             "alpha",
-            random_scores(1.5, seed),
+            scores,
             seed,
             optimistic=picked,
             dataset={"published_as": "cub"},
