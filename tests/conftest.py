@@ -24,6 +24,19 @@ def modules_are_made_as_before() -> Iterator[None]:
         setattr(torch.nn.Module, name, method)
 
 
+@pytest.fixture(scope="module")
+def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of features that all modules and workers share, so that digits are extracted once.
+
+    For tests that leave its stores as they are.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "digits-cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZSLKIT_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with the real split files, word vectors and photos: $ZSLKIT_SHARED or

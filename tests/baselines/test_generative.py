@@ -26,6 +26,15 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+a_quick_one_and_slow_others = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("tfvaegan", "cegzsl") else [])
+        for name in MODELS
+    ],
+)
+
+
 def loop(log: Any = None, path: Path | None = None, seed: int = 0) -> Loop:
     return Loop(
         seed=seed,
@@ -53,6 +62,7 @@ def test_it_recognises_classes_it_has_never_seen(name: str) -> None:
     assert float((model.scores(seen).argmax(dim=1) == known).float().mean()) > 0.8
 
 
+@a_quick_one_and_slow_others
 def test_seeds_decide_and_nothing_else_does(name: str) -> None:
     given, view, x, _ = learnable()
     config = settings(name, epochs=2, classifier__epochs=2)
@@ -67,6 +77,7 @@ def test_seeds_decide_and_nothing_else_does(name: str) -> None:
     assert torch.equal(states[0], states[1]) and not torch.equal(states[0], states[2])
 
 
+@a_quick_one_and_slow_others
 def test_an_interrupted_training_ends_at_the_same_bit(name: str, tmp_path: Path) -> None:
     given, view, _, _ = learnable()
     config = settings(name, epochs=3, classifier__epochs=2)

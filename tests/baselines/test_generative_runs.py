@@ -23,12 +23,7 @@ GAN = [*SHORT, "hidden=16", "made=5"]
 WHOLE = [*GAN, "seen_classifier.epochs=2", "protocol.calibration=validation"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One feature store for all runs of this module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("digits_cache")
 
 
 def run(model: str, settings: list[str], out: Path, **more: Any) -> api.Result:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,7 @@ from zslkit.runs import api
 SMALL = {"features": {"backbone": "test_resnet", "weights": "random"}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One feature store for all runs of this module."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("ZSLKIT_CACHE", str(folder))
-        yield folder
+pytestmark = pytest.mark.usefixtures("digits_cache")
 
 
 @pytest.mark.slow

@@ -135,6 +135,7 @@ def test_every_parameter_is_completed_or_free() -> None:
     assert used == set(FREE)
 
 
+@pytest.mark.slow
 def test_values_of_options(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "digits" / "apn" / "seed0-ab"
     run.mkdir(parents=True)

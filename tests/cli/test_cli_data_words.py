@@ -48,6 +48,7 @@ def vectors(tmp_path: Path) -> Path:
     return tmp_path / "v.txt"
 
 
+@pytest.mark.slow
 def test_vectors_go_where_the_dataset_looks_with_a_note_of_how(
     zslkit: Command, vectors: Path
 ) -> None:

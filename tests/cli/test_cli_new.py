@@ -128,6 +128,7 @@ def test_a_new_model_trains_on_digits_with_its_preset(
     assert "preset digits.yaml" in json.loads(record.read_text())["origins"].values()
 
 
+@pytest.mark.slow
 def test_a_new_dataset_is_drawn_verified_and_learnt(
     installed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +168,7 @@ def test_a_new_dataset_is_drawn_verified_and_learnt(
     )  # chance: one of four seen classes
 
 
+@pytest.mark.slow
 def test_the_next_steps_work_where_they_are_told_although_folder_and_package_share_a_name(
     tmp_path: Path,
 ) -> None:

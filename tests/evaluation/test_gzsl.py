@@ -115,6 +115,7 @@ def best_gamma(*fold: Any) -> tuple[float, float]:
     return peak(checked_sets(*fold, VALIDATION_NAMES).curve())
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 100_000))
 def test_no_gamma_is_better_than_the_best_and_it_gives_the_h_it_promises(seed: int) -> None:

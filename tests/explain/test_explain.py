@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,21 +35,19 @@ classes."""
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+def folders(digits_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A brief run of each model on a random backbone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        out = tmp_path_factory.mktemp("runs")
-        brief = ("features.weights=random", "protocol.watch_test=0")
-        settings = {
-            "dedn": (*brief, "train.epochs=2"),
-            "dazle": (*brief, "train.epochs=2"),
-            "eszsl": brief,
-        }
-        yield {
-            name: api.run(name, "digits", settings=s, device="cpu", out=out).folder
-            for name, s in settings.items()
-        }
+    out = tmp_path_factory.mktemp("runs")
+    brief = ("features.weights=random", "protocol.watch_test=0")
+    settings = {
+        "dedn": (*brief, "train.epochs=2"),
+        "dazle": (*brief, "train.epochs=2"),
+        "eszsl": brief,
+    }
+    return {
+        name: api.run(name, "digits", settings=s, device="cpu", out=out).folder
+        for name, s in settings.items()
+    }
 
 
 @pytest.fixture(scope="module")

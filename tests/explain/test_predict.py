@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +34,14 @@ MODELS = {
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+def folders(digits_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A brief run of models on maps, pooled features (with and without attribute scores) and
     images."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        out = tmp_path_factory.mktemp("runs")
-        yield {
-            name: api.run(name, "digits", settings=s, device="cpu", out=out).folder
-            for name, s in MODELS.items()
-        }
+    out = tmp_path_factory.mktemp("runs")
+    return {
+        name: api.run(name, "digits", settings=s, device="cpu", out=out).folder
+        for name, s in MODELS.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +168,7 @@ def test_photos_of_any_size_and_mode_are_answered(sized: LoadedRun, tmp_path: Pa
     assert all(len(p.answers) == 5 and not p.fault for p in found)
 
 
+@pytest.mark.slow
 def test_a_spoilt_image_in_a_folder_is_left_out_and_one_that_is_named_is_an_error(
     sized: LoadedRun, tmp_path: Path
 ) -> None:

@@ -204,8 +204,15 @@ def overwrite(path: Path) -> None:
     os.utime(path, ns=(0, 0))  # whatever the clock's steps
 
 
-@pytest.mark.parametrize("spoil", [cut, overwrite])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("model", "spoil"),
+    [
+        ("eszsl", overwrite),
+        ("dazle", cut),
+        pytest.param("eszsl", cut, marks=pytest.mark.slow),
+        pytest.param("dazle", overwrite, marks=pytest.mark.slow),
+    ],
+)
 def test_a_store_that_is_changed_under_a_run(
     run: Command,
     cache: Path,
@@ -269,6 +276,7 @@ def test_the_second_of_two_runs_in_one_folder_says_so_waits_and_shows_the_first(
     np.testing.assert_array_equal(run.scores("eszsl", tmp_path / "out"), whole)
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_back_breaks_neither_names_nor_costs(
     run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +301,7 @@ def test_a_clock_that_jumps_back_breaks_neither_names_nor_costs(
     np.testing.assert_array_equal(run.scores("dazle", tmp_path / "out"), whole)
 
 
+@pytest.mark.slow
 def test_a_replaced_run_finds_a_free_name_if_the_clock_stands(
     run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def test_every_family_gives_the_map_and_the_pooling_that_the_page_prints(module:
     assert tuple(pooled.shape) == (2, int(width), 1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", family_cases())
 def test_every_family_takes_twice_its_size_as_the_page_prints(module: str) -> None:
     _, name, side, shape, _, sizes = printed(module)

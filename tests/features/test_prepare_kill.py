@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 COUNT = 60
@@ -53,6 +54,7 @@ def finished(cache: Path) -> dict[str, bytes]:
     return {f.name: f.read_bytes() for f in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_cost_no_finished_batch_and_no_byte(tmp_path: Path) -> None:
     photos, journal = tmp_path / "photos", tmp_path / "journal"
     photos.mkdir()

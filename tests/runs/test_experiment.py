@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,7 @@ SMALL: dict[str, Any] = {"features": {"backbone": "test_resnet", "weights": "ran
 BRIEF: dict[str, Any] = SMALL | {"train": {"epochs": 3, "steps_per_epoch": 2}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One feature store for all tests of this module."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("ZSLKIT_CACHE", str(folder))
-        yield folder
+pytestmark = pytest.mark.usefixtures("digits_cache")
 
 
 def run(out: Path, model: str = "dazle", *, seed: int = 0, **more: Any) -> Result:
@@ -163,6 +157,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     assert exit_code_of(KeyboardInterrupt(), State(resumes=True)) == 130
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_before_the_folder_is_in_its_place_costs_no_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +179,7 @@ def test_a_process_that_ends_before_the_folder_is_in_its_place_costs_no_training
     assert not list(tmp_path.rglob("*.pt"))
 
 
+@pytest.mark.slow
 def test_frozen_parameters_are_neither_trained_nor_counted_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

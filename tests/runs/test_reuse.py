@@ -4,7 +4,6 @@ where that is not so."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +34,7 @@ LINE = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One feature store for all tests of this module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("digits_cache")
 
 
 class Source:

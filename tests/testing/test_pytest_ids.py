@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FILE = """
 from typing import ClassVar
 
@@ -27,6 +29,7 @@ def test_contract(check):
 """
 
 
+@pytest.mark.slow
 def test_each_check_is_an_id_with_its_own_verdict(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(FILE)
     environment = {
