@@ -339,3 +339,18 @@ def test_weights_that_make_all_images_alike_are_refused(tmp_path: Path) -> None:
         store_of(images, using=replace(backbone(), state=dead, digest="dead"))
     assert not list((tmp_path / "cache" / "features").glob("*dead/manifest.json"))
     assert len(store_of(photos(tmp_path / "one", number=1))) == 1
+
+
+def test_a_type_that_this_processor_is_slow_at_is_remarked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    reporter = Silent()
+    monkeypatch.setattr(reporter, "note", notes.append)
+    monkeypatch.setattr("zslkit.utils.devices.cpu_gains_by_bfloat16", lambda: False)
+    images = photos(tmp_path / "photos", 2)
+    place = ("made-up", images, backbone(), "float16", torch.device("cpu"), reporter)
+    open_store(*place)
+    assert not any("bfloat16" in note for note in notes)
+    open_store(*place, precision="bfloat16")
+    assert any(note.endswith("leave out --feature-precision bfloat16") for note in notes)

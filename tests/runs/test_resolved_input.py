@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from zslkit.cli import app
 from zslkit.datasets.catalog import RegisteredDataset
@@ -66,6 +67,34 @@ def test_a_run_says_what_the_model_is_fed_with(
     nothing: Any = None
     job = RunJob(plan, nothing, inputs, 0, nothing, Silent(), 0.0, "")
     assert job.input_words == words
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "device", "gains", "said"),
+    [
+        ("dazle", "bfloat16", "cpu", False, True),
+        ("dazle", "bfloat16", "cpu", True, False),
+        ("dazle", "bfloat16", "cuda", False, False),
+        ("dazle", "float32", "cpu", False, False),
+        ("eszsl", None, "cpu", False, False),
+    ],
+)
+def test_a_run_says_that_this_processor_is_slow_at_what_is_asked_of_it(
+    model: str,
+    precision: str | None,
+    device: str,
+    gains: bool,
+    said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zslkit.utils.devices.cpu_gains_by_bfloat16", lambda: gains)
+    asked = {"train": {"precision": precision}} if precision else {}
+    nothing: Any = None
+    job = RunJob(
+        make_plan(model, "digits", overrides=asked),
+        *(nothing, nothing, 0, torch.device(device), Silent(), 0.0, ""),
+    )
+    assert ("leave out --precision bfloat16" in job.slow_words) is said
 
 
 def test_it_is_the_first_that_a_run_says_and_a_finished_run_says_nothing(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from zslkit.utils import devices
 from zslkit.utils.devices import gains_by_bfloat16
 
 
@@ -27,3 +29,20 @@ def test_a_processor_gains_by_bfloat16_where_its_products_are_faster(
     cpuinfo: str, gains: bool
 ) -> None:
     assert gains_by_bfloat16(cpuinfo) is gains
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "gains", "said"),
+    [
+        ("bfloat16", "cpu", False, True),
+        ("bfloat16", "cpu", True, False),
+        ("bfloat16", "cuda", False, False),
+        ("float32", "cpu", False, False),
+    ],
+)
+def test_slow_products_are_remarked_with_the_option_to_leave_out(
+    precision: str, device: str, gains: bool, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "cpu_gains_by_bfloat16", lambda: gains)
+    remark = devices.bfloat16_remark(precision, torch.device(device), "--precision")
+    assert remark.endswith("leave out --precision bfloat16") is said and bool(remark) is said

@@ -30,6 +30,7 @@ from zslkit.features.unreadable import content_of, look, refuse
 from zslkit.readers.depth import SCALED
 from zslkit.readers.faults import writing
 from zslkit.utils import distributed
+from zslkit.utils.devices import bfloat16_remark
 from zslkit.utils.files import cache_root, replacing
 from zslkit.utils.locks import acquired
 from zslkit.utils.progress import Reporter
@@ -104,6 +105,8 @@ def open_store(
     first = distributed.first()
     with acquired(f"{folder}.lock", reporter.note, sentence) if first else nullcontext():
         if not distributed.agreed(folder.is_dir()):
+            if slow := bfloat16_remark(precision, device, "--feature-precision"):
+                reporter.note(f"{name}: {slow}")
             usual = BATCH if precision == "float32" else 2 * BATCH
             step = batch or (BATCH_ELSEWHERE if device.type != "cpu" else usual)
             _Extraction(

@@ -21,6 +21,7 @@ from zslkit.training.inputs import Inputs, prepare
 from zslkit.training.plan import Plan
 from zslkit.training.search import TrialExecutor
 from zslkit.training.selection import Fold, ValidationContext
+from zslkit.utils.devices import bfloat16_remark
 from zslkit.utils.files import partial_of
 from zslkit.utils.progress import Reporter
 
@@ -125,6 +126,13 @@ class RunJob:
             f"{self.plan.entry.name} is fed with images{asked}: "
             f"{inputs.backbone} is trained with it{way_out}"
         )
+
+    @property
+    def slow_words(self) -> str:
+        """What makes the training slow on this device; "" if nothing is known to."""
+        train = getattr(self.plan.config, "train", None)
+        precision = getattr(train, "precision", "float32")
+        return bfloat16_remark(precision, self.device, "--precision")
 
     def context(self, folder: Path, log: Callable[..., None]) -> ValidationContext:
         """The folds and settings in which hyperparameters are selected.

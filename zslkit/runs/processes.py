@@ -98,6 +98,8 @@ def _made_or_found(job: RunJob, out: Path, reuse: Reuse) -> Result:
                 f"(remove {folder.path} to start afresh)"
             )
         job.reporter.note(job.input_words)
+        if job.slow_words:
+            job.reporter.note(job.slow_words)
         distributed.wait()
         with tracking.follow(
             job.trackers, folder, job.info(folder.final, key), job.reporter.note

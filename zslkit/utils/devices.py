@@ -63,6 +63,16 @@ def cpu_gains_by_bfloat16() -> bool:
         return True
 
 
+def bfloat16_remark(precision: str, device: torch.device, option: str) -> str:
+    """Sentence on an `option` that asks this processor for products it is slow at; "" if none."""
+    if precision != "bfloat16" or device.type != "cpu" or cpu_gains_by_bfloat16():
+        return ""
+    return (
+        "this processor multiplies bfloat16 no faster than float32, and may be many times "
+        f"slower; leave out {option} bfloat16"
+    )
+
+
 def gains_by_bfloat16(cpuinfo: str) -> bool:
     """As `cpu_gains_by_bfloat16`, from the text of /proc/cpuinfo.
 
