@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.dataset import Index
-from zslkit.datasets.attribute_table import ClassTable, class_means, read_image_attributes
+from zslkit.datasets.attribute_table import (
+    ClassTable,
+    class_means,
+    read_image_attributes,
+    refuse_counter,
+)
 from zslkit.datasets.card_keys import FolderCard
 from zslkit.datasets.descriptions import embed, in_order, read_descriptions
 from zslkit.datasets.photo_sets import CardPhotos
@@ -100,9 +105,12 @@ def _of_photos(
 ) -> tuple[NDArray[np.float32], ClassTable, list[str]]:
     """Attributes of photos in the columns of the class table, and that table."""
     found = read_image_attributes(file, photos.paths)
+    known: NDArray[np.bool_] = ~np.all(np.isnan(found.values), axis=1)
+    refuse_counter(file, found.names, found.values[known], "photos")
     notes = []
     if table is None:
         values = class_means(file, found, photos.labels, photos.split, classes)
+        refuse_counter(file, found.names, values)
         table = ClassTable(classes, found.names, values)
         unseen = len(set(photos.labels[photos.split.test_unseen].tolist()))
         notes.append(
@@ -117,7 +125,6 @@ def _of_photos(
             "alone); give both tables the same columns"
         )
     order = [found.names.index(name) for name in table.attributes]
-    known: NDArray[np.bool_] = ~np.all(np.isnan(found.values), axis=1)
     tested: Index = np.concatenate([photos.split.test_seen, photos.split.test_unseen])
     if lacking := int((~known[tested]).sum()):
         notes.append(
