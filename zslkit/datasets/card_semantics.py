@@ -16,7 +16,7 @@ from zslkit.datasets.attribute_table import (
     refuse_counter,
 )
 from zslkit.datasets.card_keys import FolderCard
-from zslkit.datasets.descriptions import embed, in_order, read_descriptions
+from zslkit.datasets.descriptions import embed, in_order, read_descriptions, text_columns
 from zslkit.datasets.photo_sets import CardPhotos
 from zslkit.errors import DataError
 from zslkit.semantics import Semantics
@@ -94,9 +94,11 @@ def gather(
             f"{path}: word_vectors holds a vector for each attribute, and the columns of "
             "descriptions have none; leave out one of the two"
         )
-    made = embed(file, sentences, card.encoder)
+    made = embed(file, sentences, card.encoder, path.parent)
     count = sum(map(len, sentences))
     notes.append(f"{count} sentences of {len(classes)} classes, embedded by {made.encoder}")
+    if len(columns := text_columns(file)) > 1:
+        notes.append(f"{file.name}: texts are read from the columns {', '.join(columns)}")
     return CardSemantics(table, per_image, made.vectors, made.encoder, tuple(notes), tested)
 
 
