@@ -135,8 +135,8 @@ def _by_name(path: Path, vectors: Vectors, names: Sequence[str]) -> Vectors:
     if other := [name for name in names if name not in joined]:
         raise DataError(
             f"{path}: {len(other)} of {len(names)} attributes have no vector in it "
-            f"({some(other, 3)}), since it was made for others; make it anew with zslkit data words "
-            "and --again"
+            f"({some(other, 3)}), since it was made for others; make it anew with zslkit data "
+            "words and --again"
         )
     return vectors[[made_for.index(joined[name]) for name in names]]
 
