@@ -85,7 +85,10 @@ def test_a_column_that_counts_the_classes_is_no_attribute(
         load_dataset(str(tmp_path / "q.yaml"))
 
 
-@pytest.mark.parametrize("name", ["id", "ID", "class_id", "Class ID", "No.", "bird_id", "#"])
+@pytest.mark.parametrize(
+    "name",
+    ["id", "ID", "class_id", "Class ID", "No.", "bird_id", "#", "taxonID", "speciesKey", "code"],
+)
 def test_a_column_called_id_is_no_attribute_whatever_its_numbers(tmp_path: Path, name: str) -> None:
     values = np.random.default_rng(0).random((6, 2)).astype(np.float32)
     values[:, 1] = 17, 42, 3, 8, 99, 5
@@ -93,6 +96,7 @@ def test_a_column_called_id_is_no_attribute_whatever_its_numbers(tmp_path: Path,
     with pytest.raises(DataError, match=said):
         refuse_counter(tmp_path, ["a", name], values)
     refuse_counter(tmp_path, ["a", "kidneys"], values)
+    refuse_counter(tmp_path, ["a", "arid"], values)
     refuse_counter(tmp_path, ["a", name], values / 7)
     refuse_counter(tmp_path, ["a", name], values // 10)
 

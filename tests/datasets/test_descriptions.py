@@ -97,7 +97,10 @@ def test_descriptions_instead_of_attributes_are_means_over_sentences(home: Path)
     assert data.semantics.attributes.tolist() == MEANS
     assert (data.semantics.kind, data.semantics.groups) == ("sentences", {})
     assert data.encoder.startswith("tiny (") and len(data.encoder) == len("tiny ()") + 16
-    assert data.notes == (f"6 sentences of 3 classes, embedded by {data.encoder}",)
+    assert data.notes == (
+        f"6 sentences of 3 classes, embedded by {data.encoder}",
+        "d.csv: texts are read from the columns description, more",
+    )
     loads = Tiny.loads
     assert load_dataset("q.yaml").fingerprints() == data.fingerprints()
     assert Tiny.loads == loads  # kept in the cache
@@ -162,6 +165,14 @@ WRONG: dict[str, tuple[str, str]] = {
     "commas": (TEXTS + "bee,a,b,c\n", "line 6: it has 4 cells and the header 3; put a text"),
     "semicolons": (TEXTS.replace(",", ";"), "semicolons"),
     "nothing": ("class,description\n", "holds no description"),
+    "numbers": (
+        "class,id,description\nant,1,Six legs.\nbee,2,Yellow.\ncicada,3,Loud.\n",
+        "the column 'id' holds no texts ('1', ...)",
+    ),
+    "sets": (
+        "class,description,split\nant,Six legs.,seen\nbee,Yellow.,seen\ncicada,Loud.,unseen\n",
+        "the column 'split' holds no texts ('seen', ...)",
+    ),
 }
 
 
@@ -184,6 +195,23 @@ def test_an_encoder_that_is_not_there_leaves_nothing_behind(
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     assert "pip install 'zslkit[words]'" in said(*lines, "encoder: tiny")
     assert not (home / "cache" / "descriptions").exists()
+
+
+def test_the_folder_of_an_encoder_starts_at_the_card(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "enc").mkdir()
+    (home / "elsewhere").mkdir()
+    file = home / card("descriptions: d.csv", "encoder: ./enc")
+    asked: list[str] = []
+    monkeypatch.setattr(Tiny, "__init__", lambda self, model, device: asked.append(model))
+    monkeypatch.setattr(Tiny, "wide", False, raising=False)
+    monkeypatch.chdir(home / "elsewhere")
+    data = load_dataset(str(file))
+    assert asked == [str(home / "enc")] and data.encoder.startswith("./enc (")
+    file.write_text(file.read_text().replace("./enc", "./nowhere"))
+    with pytest.raises(UserError, match=f"There is no folder {home / 'nowhere'} of"):
+        load_dataset(str(file))
 
 
 @pytest.mark.parametrize(
@@ -350,3 +378,26 @@ def test_tables_of_photos_and_classes_have_the_same_attributes(home: Path) -> No
     assert "its attributes are not those of the classes ('leg'" in said(
         "image_attributes: own.csv", "attributes: t.csv"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "words"),
+    [
+        ("photo_id", lambda k, label: 10 + k, "'photo_id' counts the photos (10, 11, 12, ...)"),
+        (
+            "photo_id",
+            lambda k, label: 90 - 7 * k,
+            "'photo_id' numbers the photos (90, 83, 76, ...)",
+        ),
+        ("kind", lambda k, label: label, "'kind' counts the classes (0, 1, 2, ...)"),
+        ("labelID", lambda k, label: 9 - label**2, "'labelID' numbers the classes (9, 8, 5, ...)"),
+    ],
+)
+def test_a_column_that_numbers_the_photos_or_their_classes_is_no_attribute(
+    home: Path, name: str, number: Callable[[int, int], int], words: str
+) -> None:
+    write_photo_list({"ant": "vs", "bee": "vs", "cicada": "vs", "moth": "vs", "wasp": "uu"})
+    photos = [line.split(",")[0] for line in Path("list.csv").read_text().splitlines()[1:]]
+    rows = [f"{photo},{k % 3},{number(k, k // 2)}" for k, photo in enumerate(photos)]
+    Path("own.csv").write_text(f"path,red,{name}\n" + "\n".join(rows) + "\n")
+    assert words in said("image_attributes: own.csv")

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from zslkit.acquire.words import TextSource, write
 from zslkit.datasets.attribute_names import shipped_card
 from zslkit.datasets.attribute_table import read_class_table
 from zslkit.datasets.catalog import load_dataset
 from zslkit.datasets.photo_sets import hold_out
 from zslkit.errors import DataError, UserError
+from zslkit.readers.word_vectors import phrases_of
 
 CARD = (
     "name: birds\nimages: images\nattributes: classes.csv\nunseen: [wren]\ngroups: {colour: "
@@ -221,3 +223,24 @@ def test_a_file_that_is_no_card(tmp_path: Path, text: str) -> None:
     with pytest.raises((UserError, DataError)) as error:
         load_dataset(str(tmp_path / "c.yaml"))
     assert "c.yaml" in str(error.value)
+
+
+def test_word_vectors_go_to_the_attributes_that_their_note_names(card: Path) -> None:
+    home = card.parent
+    (home / "v.txt").write_text("red 1 0\nblue 0 1\nsize 2 2\n")
+    phrases = phrases_of(("red", "blue", "size"))
+    write(home / "w.npy", "birds", phrases, TextSource.read(home / "v.txt", phrases))
+    card.write_text(CARD + "word_vectors: w.npy\n")
+
+    def vectors(header: str) -> list[list[float]]:
+        (home / "classes.csv").write_text(TABLE.replace("red,blue,size", header), encoding="utf-8")
+        found = load_dataset(str(card)).semantics.word_vectors
+        assert found is not None
+        return found.tolist()
+
+    assert vectors("red,blue,size") == [[1, 0], [0, 1], [2, 2]]
+    assert vectors("size,red,blue") == [[2, 2], [1, 0], [0, 1]]
+    with pytest.raises(DataError, match=r"w\.npy: 1 of 3 attributes have no vector .*'legs'"):
+        vectors("red,blue,legs")
+    (home / "w.json").unlink()  # without a note they follow the columns
+    assert vectors("size,red,blue") == [[1, 0], [0, 1], [2, 2]]

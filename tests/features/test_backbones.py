@@ -217,6 +217,8 @@ def test_without_network_and_weights_it_says_what_to_do(monkeypatch: pytest.Monk
 def test_a_name_that_timm_has_not_and_a_stride_that_the_network_has_not() -> None:
     with pytest.raises(UserError, match=r"no timm backbone 'resnet51'; did you mean"):
         load_backbone(config(backbone="resnet51"))
+    with pytest.raises(UserError, match=r"timm cannot make the backbone 'local-dir:nowhere' \("):
+        load_backbone(config(backbone="local-dir:nowhere"))
     with pytest.raises(UserError, match=r"maps of stride .*, not 3; set features.reduction"):
         load_backbone(config(reduction=3))
 

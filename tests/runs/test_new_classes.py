@@ -234,3 +234,19 @@ def test_a_model_takes_new_classes_only_where_nothing_that_it_learned_depends_on
     plain = Linear.scores(grown, x)
     torch.testing.assert_close(plain[:, 3], expected)
     torch.testing.assert_close(plain[:, :3], Linear.scores(model, x))
+
+
+def test_a_new_class_with_the_attributes_of_another_is_remarked_on(tmp_path: Path) -> None:
+    attributes = np.array([[0, 1], [0.2, 1], [1, 0.5]], dtype=np.float32)
+    seen = np.array([True, True, False])
+    task = Task("q", ("ant", "bee", "cicada"), seen, attributes, ("red", "legs"), "pooled", (5,))
+    record: Any = SimpleNamespace(seed=0, model=SimpleNamespace(name="stub"))
+    (tmp_path / "new.csv").write_text("class,red,legs\nfly,0.3,1\ngnat,0.2,1\nmoth,1,1\n")
+    notes: list[str] = []
+    add_classes(
+        Linear(ModelConfig(attributes="none"), task), record, tmp_path / "new.csv", notes.append
+    )
+    (note,) = notes
+    assert note.endswith(
+        "'gnat': another class has the same attributes, so that no model can tell them apart"
+    )

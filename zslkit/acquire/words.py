@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from zslkit.readers.faults import writing
 from zslkit.readers.sentence_encoder import Encoder
 from zslkit.readers.stream import existing
 from zslkit.readers.vectors_text import look_up
-from zslkit.readers.word_vectors import Phrase, Vectors, means
+from zslkit.readers.word_vectors import Phrase, Vectors, digest_of, means
 from zslkit.utils.files import parse_json, read_small, replacing
 from zslkit.utils.progress import Reporter, Silent
 
@@ -76,20 +75,15 @@ def half_made(out: Path) -> bool:
         return False
     try:
         note = parse_json(read_small(out.with_suffix(".json")))
-        return bool(note["sha256"] != _digest(np.load(out, allow_pickle=False)))
+        return bool(note["sha256"] != digest_of(np.load(out, allow_pickle=False)))
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return True
-
-
-def _digest(vectors: Vectors) -> str:
-    """sha256 of the vectors as little-endian float32."""
-    return sha256(np.ascontiguousarray(vectors, dtype="<f4").tobytes()).hexdigest()
 
 
 def same(out: Path, phrases: Sequence[Phrase], source: TextSource | Encoder) -> bool:
     """Whether the vectors at `out` are equal to those of `source`."""
     try:
-        return _digest(np.load(out, allow_pickle=False)) == _digest(source.vectors(phrases))
+        return digest_of(np.load(out, allow_pickle=False)) == digest_of(source.vectors(phrases))
     except (OSError, EOFError, ValueError, DataError):
         return False
 
@@ -111,7 +105,7 @@ def write(
         **source.note(),
         "attributes": len(vectors),
         "width": int(vectors.shape[1]),
-        "sha256": _digest(vectors),
+        "sha256": digest_of(vectors),
         "phrases": {
             p.name: " ".join(w for w in p.words if known is None or w in known) for p in phrases
         },

@@ -90,9 +90,11 @@ def _refuse_thousands(path: Path, attribute: str, cells: Sequence[str]) -> None:
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}")
 _ID = re.compile(
     r"((class|species|category|label|row)[ _.-]*)?(id|idx|index|label|number|no\.?|nr\.?)"
-    r"|.+[ _.-]id|unnamed.*|#"
+    r"|.+[ _.-](id|key)|key|code|unnamed.*|#"
 )
 """Names of columns, in small letters, that number the rows of a table."""
+_CAMEL_ID = re.compile(r"\w*[a-z](ID|Id|Key)")
+"""The same in mixed letters, such as taxonID."""
 
 
 def number_in(cell: str) -> float | None:
@@ -135,8 +137,12 @@ def numbers_in(
     return numbers
 
 
-def refuse_counter(path: Path, names: Sequence[str], values: NDArray[np.float32]) -> None:
+def refuse_counter(
+    path: Path, names: Sequence[str], values: NDArray[np.float32], kind: str = "classes"
+) -> None:
     """Refuse an attribute that counts the classes, such as an index saved with the table.
+
+    `kind` says what the rows of `values` stand for.
 
     It counts up or down in steps of 1 from any number, or numbers the classes in any order. Where
     several columns do so, only one that counts up from 0 or 1 is refused. One that is called id, or
@@ -155,14 +161,15 @@ def refuse_counter(path: Path, names: Sequence[str], values: NDArray[np.float32]
             column[0] in (0, 1) and np.array_equal(column - column[0], count)
         ):
             raise DataError(
-                f"{path}: the column {shown(names[k])} counts the classes ({column[0]:g}, "
+                f"{path}: the column {shown(names[k])} counts the {kind} ({column[0]:g}, "
                 f"{column[1]:g}, {column[2]:g}, ...) and is no attribute; leave it out (if it is a "
-                "rank, divide it by the number of classes)"
+                f"rank, divide it by the number of {kind})"
             )
     for name, column in zip(names, values.T, strict=True):
-        if _ID.fullmatch(name.strip().lower()) and _numbers(column):
+        named = _ID.fullmatch(name.strip().lower()) or _CAMEL_ID.fullmatch(name.strip())
+        if named and _numbers(column):
             raise DataError(
-                f"{path}: the column {shown(name)} numbers the classes ({column[0]:g}, "
+                f"{path}: the column {shown(name)} numbers the {kind} ({column[0]:g}, "
                 f"{column[1]:g}, {column[2]:g}, ...) and is no attribute; leave it out, or give it "
                 "the name of what it measures"
             )

@@ -9,9 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.dataset import Index
-from zslkit.datasets.attribute_table import ClassTable, class_means, read_image_attributes
+from zslkit.datasets.attribute_table import (
+    ClassTable,
+    class_means,
+    read_image_attributes,
+    refuse_counter,
+)
 from zslkit.datasets.card_keys import FolderCard
-from zslkit.datasets.descriptions import embed, in_order, read_descriptions
+from zslkit.datasets.descriptions import embed, in_order, read_descriptions, text_columns
 from zslkit.datasets.photo_sets import CardPhotos
 from zslkit.errors import DataError
 from zslkit.semantics import Semantics
@@ -89,9 +94,11 @@ def gather(
             f"{path}: word_vectors holds a vector for each attribute, and the columns of "
             "descriptions have none; leave out one of the two"
         )
-    made = embed(file, sentences, card.encoder)
+    made = embed(file, sentences, card.encoder, path.parent)
     count = sum(map(len, sentences))
     notes.append(f"{count} sentences of {len(classes)} classes, embedded by {made.encoder}")
+    if len(columns := text_columns(file)) > 1:
+        notes.append(f"{file.name}: texts are read from the columns {', '.join(columns)}")
     return CardSemantics(table, per_image, made.vectors, made.encoder, tuple(notes), tested)
 
 
@@ -100,9 +107,12 @@ def _of_photos(
 ) -> tuple[NDArray[np.float32], ClassTable, list[str]]:
     """Attributes of photos in the columns of the class table, and that table."""
     found = read_image_attributes(file, photos.paths)
+    known: NDArray[np.bool_] = ~np.all(np.isnan(found.values), axis=1)
+    refuse_counter(file, found.names, found.values[known], "photos")
     notes = []
     if table is None:
         values = class_means(file, found, photos.labels, photos.split, classes)
+        refuse_counter(file, found.names, values)
         table = ClassTable(classes, found.names, values)
         unseen = len(set(photos.labels[photos.split.test_unseen].tolist()))
         notes.append(
@@ -117,7 +127,6 @@ def _of_photos(
             "alone); give both tables the same columns"
         )
     order = [found.names.index(name) for name in table.attributes]
-    known: NDArray[np.bool_] = ~np.all(np.isnan(found.values), axis=1)
     tested: Index = np.concatenate([photos.split.test_seen, photos.split.test_unseen])
     if lacking := int((~known[tested]).sum()):
         notes.append(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zslkit.errors import DataError, did_you_mean
 from zslkit.readers.csv_file import read_csv
 from zslkit.readers.faults import writing
-from zslkit.readers.names import match, refuse_clash, same_name, some
+from zslkit.readers.names import match, refuse_clash, same_name, shown, some
 from zslkit.readers.sentence_encoder import Encoder
 from zslkit.utils.files import cache_root, read_text, replacing
 
@@ -72,7 +72,26 @@ def _csv(path: Path) -> list[tuple[int, str, list[str]]]:
                 f"{path}, line {line}: it has {len(cells)} cells and the header {len(header)}; put "
                 "a text that holds commas in quotes"
             )
+    for k, name in enumerate(header[1:] if len(header) > 2 else (), 1):
+        written = [cells[k] for _, cells in rows if len(cells) > k and cells[k]]
+        if written and all(map(_is_mark, written)):
+            raise DataError(
+                f"{path}: the column {shown(name)} holds no texts ({written[0]!r}, ...), and every "
+                "column is read as one; leave it out, or write sentences"
+            )
     return [(line, cells[0], cells[1:]) for line, cells in rows]
+
+
+def _is_mark(cell: str) -> bool:
+    """Whether a cell is a number, a single word or an address, and no sentence."""
+    return cell.isascii() and len(cell.split()) == 1 and not cell.endswith((".", "!", "?"))
+
+
+def text_columns(path: Path) -> tuple[str, ...]:
+    """Names of the columns of a CSV that are read as texts; none for another file."""
+    if path.suffix.lower() != ".csv":
+        return ()
+    return tuple(read_csv(path, "a file of descriptions")[0][1][1:])
 
 
 def _lines(path: Path) -> list[tuple[int, str, list[str]]]:
@@ -113,22 +132,29 @@ def in_order(
     return [tuple(described[joined[c]]) for c in classes]
 
 
-def embed(path: Path, sentences: Sequence[Sequence[str]], encoder: str) -> Embedded:
+def embed(
+    path: Path, sentences: Sequence[Sequence[str]], encoder: str, home: Path = Path()
+) -> Embedded:
     """Embed the sentences of C classes, or read what an earlier call kept.
 
-    `encoder` is a model of sentence-transformers, or its folder.
+    Args:
+        path: File of the descriptions, for messages.
+        encoder: A model of sentence-transformers, or its folder.
+        home: Folder at which a relative path of that folder starts.
 
     Raises:
         UserError: The encoder is not there; nothing is kept.
         DataError: The encoder gives no usable vectors.
         CannotWrite: The cache cannot be written.
     """
-    facts = [encoder, _state(Path(encoder)), [list(one) for one in sentences]]
+    folder = home.absolute() / Path(encoder).expanduser()
+    place = str(folder) if folder.is_dir() or encoder.startswith(".") else encoder
+    facts = [encoder, _state(Path(place)), [list(one) for one in sentences]]
     key = sha256(json.dumps(facts).encode()).hexdigest()[:32]
     file = cache_root() / FOLDER / f"{key}.npz"
     if (kept := _kept(file, len(sentences))) is not None:
         return kept
-    loaded = Encoder.load(encoder)
+    loaded = Encoder.load(place)
     flat = [sentence for one in sentences for sentence in one]
     vectors = loaded.sentences(flat).astype(np.float64)
     ends = np.cumsum([len(one) for one in sentences])

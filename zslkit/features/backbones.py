@@ -300,7 +300,7 @@ def _create(name: str, pretrained: bool = False, size: tuple[int, int] | None = 
     how: dict[str, Any] = {} if size is None else {"img_size": size}
     try:
         return timm.create_model(name, pretrained=pretrained, **how)
-    except _REFUSALS as error:
+    except (*_REFUSALS, OSError) as error:  # OSError: hf-hub:NAME or local-dir:FOLDER is not there
         if "Unknown model" in str(error):
             raise UnknownName("timm backbone", name, timm.list_models()) from error
         if pretrained:  # the caller reports why weights cannot be fetched

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zslkit.errors import DataError, did_you_mean, listed
-from zslkit.readers.names import some
+from zslkit.readers.names import match, same_look, some
 from zslkit.readers.stream import as_float32, existing
 from zslkit.readers.vectors_pickle import read_array_pickle
 from zslkit.readers.vectors_text import look_up
+from zslkit.utils.files import parse_json, read_small
 
 Vectors = NDArray[np.float32]
 
@@ -84,13 +86,16 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
 
     `.pkl`, `.pickle` and `.npy` hold the table itself; a pickle is read as data, and nothing in it
     runs. `.txt` and `.vec`, also with `.gz` appended, are GloVe, word2vec or fastText text: an
-    attribute gets the mean vector of its words (`clean_phrase`).
+    attribute gets the mean vector of its words (`clean_phrase`). Where a note beside a `.npy` file
+    says of which attributes the vectors are (`zslkit data words` writes it), they are joined by
+    name.
 
     Args:
         names: The A attribute names. Text files need them; other formats are checked against them.
 
     Raises:
-        DataError: The file is missing, damaged, of another shape, not finite, or lacks words.
+        DataError: The file is missing, damaged, of another shape, not finite, lacks words, or is of
+            other attributes.
     """
     path = existing(Path(path), "file of word vectors")
     suffix = Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
@@ -112,7 +117,33 @@ def read_word_vectors(path: Path, names: Sequence[str] | None = None) -> Vectors
             f"{path}: word vectors are read from .pkl, .npy, .txt or .vec (or .gz of these two), "
             f"not from {given!r}"
         )
-    return checked(path, table, names)
+    vectors = checked(path, table, names)
+    return vectors if names is None or suffix != ".npy" else _by_name(path, vectors, names)
+
+
+def _by_name(path: Path, vectors: Vectors, names: Sequence[str]) -> Vectors:
+    """Vectors (A, W) in the order of the A names; as they are if no note tells their attributes."""
+    try:
+        note = parse_json(read_small(path.with_suffix(".json")))
+        made_for = list(note["phrases"])
+        told = note["sha256"] == digest_of(vectors)
+    except (OSError, ValueError, KeyError, TypeError):
+        return vectors
+    if not told or made_for == list(names):
+        return vectors
+    joined = match(names, made_for, same_look)
+    if other := [name for name in names if name not in joined]:
+        raise DataError(
+            f"{path}: {len(other)} of {len(names)} attributes have no vector in it "
+            f"({some(other, 3)}), since it was made for others; make it anew with zslkit data "
+            "words and --again"
+        )
+    return vectors[[made_for.index(joined[name]) for name in names]]
+
+
+def digest_of(vectors: Vectors) -> str:
+    """sha256 of the vectors as little-endian float32."""
+    return sha256(np.ascontiguousarray(vectors, dtype="<f4").tobytes()).hexdigest()
 
 
 def _read_npy(path: Path) -> NDArray[Any]:

@@ -95,13 +95,20 @@ def _remark(
     rows: np.ndarray,
     tell: Callable[[str], None],
 ) -> None:
-    """Remark on rows that seem to have another scale than the run's."""
+    """Remark on rows that seem to have another scale than the run's, or are those of others."""
     usual, new = (np.linalg.norm(table, axis=1) for table in (known, rows))
     low, high = usual.min() / _FAR, usual.max() * _FAR
     if odd := [name for name, n in zip(classes, new, strict=True) if not low <= n <= high]:
         tell(
             f"{file}: {some(odd, 3)}: the attributes are over {_FAR} times smaller or larger than "
             "those of any class of the run; are they on the scale of its dataset?"
+        )
+    every = np.concatenate([known, rows])
+    counts = [(every == row).all(axis=1).sum() for row in rows]
+    if same := [name for name, n in zip(classes, counts, strict=True) if n > 1]:
+        tell(
+            f"{file}: {some(same, 3)}: another class has the same attributes, so that no model can "
+            "tell them apart"
         )
 
 
