@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from own_files import Go, N, csv, h5, held, opened
+from PIL import Image
 from spoilt import LABELS
 
-from zslkit.datasets.attribute_table import refuse_counter
+from zslkit.datasets.attribute_table import refuse_counter, refuse_side
 from zslkit.datasets.catalog import load_dataset
 from zslkit.errors import DataError
 
@@ -82,6 +83,29 @@ def test_a_column_that_counts_the_classes_is_no_attribute(
     )
     (tmp_path / "q.yaml").write_text("name: q\nimages: photos\nattributes: t.csv\nunseen: [c5]\n")
     with pytest.raises(DataError, match=r"t\.csv: the column 'index' counts the classes"):
+        load_dataset(str(tmp_path / "q.yaml"))
+
+
+@pytest.mark.parametrize("name", ["seen", "Unseen", "is_seen", "split", "test", "novel"])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_column_that_tells_seen_from_unseen_classes_is_no_attribute(
+    tmp_path: Path, name: str, flipped: bool
+) -> None:
+    values = np.random.default_rng(0).random((4, 2)).astype(np.float32)
+    seen, unseen = np.array([0, 1, 1, 3]), np.array([2, 2])
+    values[:, 1] = [flipped, flipped, not flipped, flipped]
+    with pytest.raises(DataError, match=rf"the column '{name}' tells which classes are unseen"):
+        refuse_side(tmp_path, ["a", name], values, seen, unseen)
+    refuse_side(tmp_path, ["a", "stripes"], values, seen, unseen)  # as only zebras have
+    values[3, 1] = not flipped
+    refuse_side(tmp_path, ["a", name], values, seen, unseen)
+    (tmp_path / "t.csv").write_text("class,seen,red\na,1,0.1\nb,1,0.7\nc,0,0.3\n")
+    for k in "abc":
+        (tmp_path / "photos" / k).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (8, 8), (i, ord(k), 0)).save(tmp_path / "photos" / k / f"{i}.png")
+    (tmp_path / "q.yaml").write_text("name: q\nimages: photos\nattributes: t.csv\nunseen: [c]\n")
+    with pytest.raises(DataError, match=r"t\.csv: the column 'seen' tells which classes"):
         load_dataset(str(tmp_path / "q.yaml"))
 
 

@@ -29,7 +29,7 @@ from zslkit.acquire.import_classes import (
 )
 from zslkit.acquire.layout import Layout, Undecided, find_layout
 from zslkit.dataset import PARTS, Dataset, Split
-from zslkit.datasets.attribute_table import alike, refuse_counter, refuse_doubles
+from zslkit.datasets.attribute_table import alike, refuse_counter, refuse_doubles, refuse_side
 from zslkit.datasets.catalog import load_dataset
 from zslkit.datasets.imported import CARD, KIND, SplitFiles, fingerprint
 from zslkit.errors import CannotWrite, DataError, UserError, listed
@@ -199,6 +199,8 @@ def _plan(name: str, found: FoundArrays, choices: Choices) -> _Plan:
     refuse_doubles(found.path, "attribute", table.names)
     refuse_doubles(found.path, "class", table.classes)
     refuse_counter(choices.attributes or table_source.path, table.names, table.values)
+    sides = (labels[parts[part]] for part in ("trainval", "test_unseen"))
+    refuse_side(choices.attributes or table_source.path, table.names, table.values, *sides)
     kind = "sentences" if choices.sentences else "attributes"
     vectors = attribute_vectors(found, table, choices)
     semantics = Semantics(table.values, table.names, {}, vectors, kind)

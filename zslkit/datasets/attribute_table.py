@@ -97,6 +97,13 @@ _CAMEL_ID = re.compile(r"\w*[a-z](ID|Id|Key)")
 """The same in mixed letters, such as taxonID."""
 
 
+_SIDE = re.compile(
+    r"((is|in|class)[ _.-]*)?((test[ _.-]*)?(un)?seen|split|set|train(val|ing)?|test(ing)?"
+    r"|val(idation)?|novel|base|zero[ _.-]*shot|(un)?known)([ _.-]*class(es)?)?"
+)
+"""Names of columns, in small letters, that may say on which side of the split a class is."""
+
+
 def number_in(cell: str) -> float | None:
     """Number in a cell; None if it is no number that float32 can hold.
 
@@ -172,6 +179,35 @@ def refuse_counter(
                 f"{path}: the column {shown(name)} numbers the {kind} ({column[0]:g}, "
                 f"{column[1]:g}, {column[2]:g}, ...) and is no attribute; leave it out, or give it "
                 "the name of what it measures"
+            )
+
+
+def refuse_side(
+    path: Path,
+    names: Sequence[str],
+    values: NDArray[np.float32],
+    seen: NDArray[np.integer],
+    unseen: NDArray[np.integer],
+) -> None:
+    """Refuse an attribute called seen, split or the like that tells which classes are unseen.
+
+    Args:
+        path: The table, for the message.
+        names: The A attribute names.
+        values: `(C, A)` attributes.
+        seen: Class ids in trainval.
+        unseen: Class ids in test_unseen.
+
+    Raises:
+        DataError: Names the column.
+    """
+    for name, column in zip(names, values.T, strict=True):
+        one, other = set(column[seen].tolist()), set(column[unseen].tolist())
+        told = len(one) == len(other) == 1 and one != other
+        if told and _SIDE.fullmatch(name.strip().lower()):
+            raise DataError(
+                f"{path}: the column {shown(name)} tells which classes are unseen and is no "
+                "attribute; leave it out"
             )
 
 

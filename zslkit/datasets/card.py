@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zslkit.dataset import Dataset
-from zslkit.datasets.attribute_table import ClassTable, read_class_table, refuse_counter
+from zslkit.datasets.attribute_table import (
+    ClassTable,
+    read_class_table,
+    refuse_counter,
+    refuse_side,
+)
 from zslkit.datasets.card_keys import FolderCard
 from zslkit.datasets.card_semantics import gather
 from zslkit.datasets.descriptions import read_descriptions
@@ -39,6 +44,9 @@ def load_folder(path: Path, card: FolderCard) -> Dataset:
     classes = _classes(path, card, files, table)
     refuse_clash(path, f"classes of {card.attributes or card.descriptions or card.images}", classes)
     photos = _photos(path, card, classes)
+    if table is not None:
+        sides = (photos.labels[part] for part in (photos.split.trainval, photos.split.test_unseen))
+        refuse_side(files["attributes"], table.attributes, table.values, *sides)
     said = gather(path, card, files, table, classes, photos)
     groups: dict[str, tuple[int, ...]] = {}
     words, empty = None, tuple[str, ...]()
