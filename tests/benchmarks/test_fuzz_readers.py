@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "fuzz_readers.py"
 
 
+@pytest.mark.slow
 def test_every_reader_gets_spoilt_files_and_none_dies() -> None:
     done = subprocess.run(
         [sys.executable, str(PROGRAM), "--seconds", "0.2"], capture_output=True, text=True

@@ -53,6 +53,7 @@ sys.exit(f"imported: {{loaded}}" if loaded else code)
     return [text.partition(",")[2] for text in lines] if shell == "bash" else lines
 
 
+@pytest.mark.slow
 def test_names_of_models_and_datasets(tmp_path: Path) -> None:
     (tmp_path / "birds.yaml").touch()
     assert complete("zslkit run --model ded", tmp_path) == ["dedn"]
@@ -65,6 +66,7 @@ def test_names_of_models_and_datasets(tmp_path: Path) -> None:
     assert complete("zslkit mod", tmp_path) == ["models"]
 
 
+@pytest.mark.slow
 def test_settings_of_the_model_in_the_command(tmp_path: Path) -> None:
     assert complete("zslkit run --model dedn --set lambda_", tmp_path) == [
         "lambda_cal=",

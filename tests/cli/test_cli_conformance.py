@@ -66,6 +66,7 @@ def test_one_that_fails_ends_with_1_and_says_how_to_mend_it(zslkit: Command, pla
     assert "silent fails 1 of" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_json_is_one_object_whatever_the_plugin_prints(zslkit: Command, place: Path) -> None:
     done = zslkit(
         "check",
@@ -98,6 +99,7 @@ def test_misspelt_names_and_settings_end_with_2(zslkit: Command) -> None:
         assert (done.returncode, done.stdout) == (2, "") and words in done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_name_the_checks_are_listed_with_their_reasons(zslkit: Command) -> None:
     told = json.loads(zslkit("check", "--json").stdout)["checks"]
     assert [(c["name"], c["reason"]) for c in told] == [(c.name, c.reason) for c in CHECKS]

@@ -249,6 +249,7 @@ def test_the_first_place_that_exists_is_told(tmp_path: Path) -> None:
     assert (lost.path, lost.there) == (tmp_path / "c", False)
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_data_and_faults_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:

@@ -190,6 +190,7 @@ def test_show_tells_each_name_its_words_and_what_is_missing_and_writes_nothing(
     assert not list((vectors.parent / "data").iterdir())
 
 
+@pytest.mark.slow
 def test_the_vectors_of_a_card_go_beside_it(zslkit: Command, vectors: Path) -> None:
     home = vectors.parent
     (home / "own.csv").write_text("class,black,white\nx,1,0\ny,0,1\n")
@@ -217,6 +218,7 @@ def test_a_sentence_encoder_embeds_whole_phrases(zslkit: Command, vectors: Path)
     assert failed.returncode == 2 and "'none' cannot be loaded (" in failed.stderr
 
 
+@pytest.mark.slow
 def test_without_the_package_the_encoder_says_how_to_get_it(zslkit: Command, vectors: Path) -> None:
     stand_in = vectors.parent / "site"
     stand_in.mkdir()

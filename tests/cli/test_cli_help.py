@@ -187,6 +187,7 @@ def test_former_spellings_mean_what_they_meant(
     assert not capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_features_have_one_precision_in_prepare_and_in_runs(
     verbs: dict[Words, Verb], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -191,6 +191,7 @@ def test_the_next_steps_work_where_they_are_told_although_folder_and_package_sha
     assert any((tmp_path / "data").rglob("*.png"))
 
 
+@pytest.mark.slow
 def test_new_plugins_are_listed_without_a_fault(home: Path, zslkit: Command) -> None:
     told = {
         m["name"]: m

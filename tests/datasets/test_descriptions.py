@@ -269,6 +269,7 @@ def test_class_attributes_are_means_over_photos_of_trainval_of_seen_classes(home
     assert opened("image_attributes: own.csv").fingerprints()["split"] != before["split"]
 
 
+@pytest.mark.slow
 def test_class_attributes_from_test_photos_are_never_merged_with_given_ones_or_called_inductive(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

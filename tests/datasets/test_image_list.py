@@ -315,6 +315,7 @@ def test_the_shared_case_is_refused_with_what_to_rename(
         assert "rename 'file' to path, 'class' to label, 'part' to split" in out + err
 
 
+@pytest.mark.slow
 def test_the_commands_take_a_list_as_they_take_folders(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def told_as_printed(folder: Path, marker: str) -> int:
     return done.returncode
 
 
+@pytest.mark.slow
 def test_the_own_dataset_goes_as_the_page_says(tmp_path: Path) -> None:
     for k, name in enumerate(("candy cane", "lime", "tomato", "zebra")):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -129,6 +130,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(place)
 
 
+@pytest.mark.slow
 def test_the_plugin_of_the_page_is_listed_and_runs_beside_a_broken_one(
     tmp_path: Path, site: str
 ) -> None:
@@ -150,6 +152,7 @@ def test_the_plugin_of_the_page_is_listed_and_runs_beside_a_broken_one(
     assert made["metrics"]["S"] > 90  # a dataset that can be told by looking at it
 
 
+@pytest.mark.slow
 def test_a_broken_dataset_plugin_is_named_with_its_reason(tmp_path: Path, site: str) -> None:
     checked = zslkit(tmp_path, "datasets", "--check", "--json", path=site)
     faults = {d["name"]: d["fault"] for d in json.loads(checked.stdout)["datasets"]}

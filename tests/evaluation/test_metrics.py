@@ -154,6 +154,7 @@ def test_a_tie_of_both_sets_counts_half() -> None:
     assert curve_of(case).ausuc == 0.5
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(seeds, st.sampled_from([2, 8, None]))
 def test_the_curve_equals_a_sweep_over_all_gammas(seed: int, levels: int | None) -> None:

@@ -40,8 +40,8 @@ def folders(digits_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     out = tmp_path_factory.mktemp("runs")
     brief = ("features.weights=random", "protocol.watch_test=0")
     settings = {
-        "dedn": (*brief, "train.epochs=2"),
-        "dazle": (*brief, "train.epochs=2"),
+        "dedn": (*brief, "train.epochs=2", "train.steps_per_epoch=4"),
+        "dazle": (*brief, "train.epochs=2", "train.steps_per_epoch=4"),
         "eszsl": brief,
     }
     return {
@@ -318,6 +318,7 @@ def test_localise_alone_draws_nothing(
     assert found["cases"] == CASES and 0.3 < found["chance"] < 0.36 and 0 <= found["right"] <= 1
 
 
+@pytest.mark.slow
 def test_localise_draws_the_picture_that_out_asks_for(
     go: Go, folders: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -26,7 +26,12 @@ from zslkit.runs.trained import TrainedModel
 
 BRIEF = ("features.weights=random", "protocol.watch_test=0")
 MODELS = {
-    "dedn": (*BRIEF, "train.epochs=2", "protocol.calibration=validation"),
+    "dedn": (
+        *BRIEF,
+        "train.epochs=2",
+        "train.steps_per_epoch=4",
+        "protocol.calibration=validation",
+    ),
     "eszsl": BRIEF,
     "ridge": BRIEF,
     "apn": (*BRIEF, "features.input=image", "train.epochs=1", "train.steps_per_epoch=2"),
@@ -198,6 +203,7 @@ def test_places_are_files_and_folders_each_image_once(tmp_path: Path) -> None:
         images_of([tmp_path / "empty"])
 
 
+@pytest.mark.slow
 def test_no_more_than_a_batch_is_held_at_once(
     sized: LoadedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,6 +150,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_really_full_under_the_store(
     run: Command, disk: Disk, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +175,7 @@ def test_a_disk_that_is_really_full_under_the_run(
     np.testing.assert_array_equal(run.scores(model, disk.place), whole)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written(run: Command, disk: Disk, tmp_path: Path) -> None:
     whole = run.scores("eszsl", tmp_path / "whole")
     disk("size=64m,ro")
@@ -182,6 +184,7 @@ def test_a_folder_that_cannot_be_written(run: Command, disk: Disk, tmp_path: Pat
     np.testing.assert_array_equal(run.scores("eszsl", disk.place), whole)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written(
     run: Command, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +246,7 @@ def test_a_store_that_is_changed_under_a_run(
     np.testing.assert_array_equal(run.scores(model, tmp_path / "out"), whole)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_removed_or_replaced_under_a_run_stays_readable(
     run: Command, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +340,7 @@ class Dying:
         return self._view.batch(index)
 
 
+@pytest.mark.slow
 def test_a_reader_that_dies_in_the_middle_of_training_ends_the_run_and_the_next_goes_on(
     run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +357,7 @@ def test_a_reader_that_dies_in_the_middle_of_training_ends_the_run_and_the_next_
     np.testing.assert_array_equal(run.scores("dazle", tmp_path / "out"), whole)
 
 
+@pytest.mark.slow
 def test_a_device_without_room_for_a_step_ends_the_run_and_the_next_goes_on(
     run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_every_family_takes_twice_its_size_as_the_page_prints(module: str) -> No
     assert (maps.shape[2] == rows) if sizes == "to the same grid" else maps.shape[2] >= 1.6 * rows
 
 
+@pytest.mark.slow
 def test_an_encoder_without_a_head_gives_a_map_and_says_that_it_pools_nothing() -> None:
     name = "deepseek_vit_412m_enc"
     if name not in timm.list_models():

@@ -44,6 +44,7 @@ def take_part(images: Watched, journal: Path, barrier: Any) -> None:
     assert len(store_of(Waiting(images.root, images.paths, note)).pooled(np.arange(12))) == 12
 
 
+@pytest.mark.slow
 def test_two_processes_that_ask_for_one_store_do_the_work_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     shared = photos(tmp_path / "photos"), tmp_path / "journal", context.Barrier(2)

@@ -213,6 +213,7 @@ def test_a_table_without_pandas_says_how_to_get_it(
         found.to_pandas()
 
 
+@pytest.mark.slow
 def test_compare_makes_what_is_missing_and_names_what_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +257,7 @@ def test_a_mistake_in_the_last_model_costs_no_training(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_study_gives_a_row_for_each_variant(tmp_path: Path) -> None:
     plan = {
         "title": "Gamma",

@@ -216,6 +216,7 @@ def test_a_mistake_in_any_variant_is_told_before_the_first_run(
     assert 'did you mean "targets"' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_study_that_is_shipped_can_be_planned() -> None:
     files = sorted((Path(__file__).parents[2] / "zslkit_dedn" / "studies").glob("*.yaml"))
     assert len(files) >= 5

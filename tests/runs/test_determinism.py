@@ -29,11 +29,7 @@ def workspace(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZSLKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("digits_cache")
 
 
 def run(out: Path, model: str = "dedn", **more: Any) -> Result:
@@ -98,6 +94,7 @@ def test_within_torch_is_strict_and_afterwards_as_before() -> None:
         torch.backends.cudnn.benchmark = False
 
 
+@pytest.mark.slow
 def test_an_operation_without_deterministic_form_is_named_and_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ WRONG = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_each_mistake_in_the_file_is_told(go: Go) -> None:
     run = trained(go, "q", "--model", "eszsl")
     for kind, (text, words) in WRONG.items():

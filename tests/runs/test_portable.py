@@ -91,6 +91,7 @@ def photos(home: Path) -> Path:
     return home
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_without_its_dataset_a_run_answers_as_with_it(
     runs: dict[str, Any], tmp_path: Path, name: str

@@ -25,6 +25,8 @@ from zslkit.runs.load import LoadedRun, load_with_dataset
 from zslkit.runs.trained import TrainedModel
 from zslkit.training.scoring import score
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 BRIEF = ("features.pretrain_epochs=1", "train.epochs=1", "protocol.watch_test=0")
 

@@ -59,6 +59,7 @@ def test_a_run_is_repeated_to_the_byte_and_stays_as_it_is(
     assert len(list(Path("repeated/digits/ale").glob("seed3-*.replaced-*"))) == 1
 
 
+@pytest.mark.slow
 def test_other_scores_are_told_with_how_much_they_differ(
     first: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -296,6 +296,7 @@ print(subject.plain.H)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="RLIMIT_DATA counts private memory on Linux alone"
 )

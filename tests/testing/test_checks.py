@@ -138,6 +138,7 @@ class KnownFault(CountsSteps):
     }
 
 
+@pytest.mark.slow
 def test_expected_failures_are_shown_and_those_that_pass_are_told() -> None:
     results = {r.check: r for r in check_model(KnownFault)}
     assert (
@@ -150,6 +151,7 @@ def test_expected_failures_are_shown_and_those_that_pass_are_told() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_error_lists_what_failed_and_how_to_mend_it() -> None:
     with pytest.raises(
         ConformanceError,
