@@ -22,7 +22,7 @@ from zslkit.acquire.unpack import Unpacked, check_room, unpack
 from zslkit.config import Config
 from zslkit.errors import DataError, UserError
 from zslkit.readers.archives import kind_of
-from zslkit.utils.files import check_permitted, parse_json, read_small, replacing
+from zslkit.utils.files import check_permitted, parse_json, read_small, write_text
 from zslkit.utils.locks import acquired
 from zslkit.utils.printable import reason_of
 from zslkit.utils.progress import Reporter, Silent
@@ -74,8 +74,7 @@ class Records:
         values = {
             key: entry.model_dump() for key, entry in sorted({**self.read(), name: record}.items())
         }
-        with replacing(self.path) as beside:
-            beside.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        write_text(self.path, json.dumps(values, indent=2) + "\n")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 from zslkit.acquire.unpack import megabytes
 from zslkit.errors import UserError
 from zslkit.readers.faults import writing
-from zslkit.utils.files import parse_json, read_small, replacing
+from zslkit.utils.files import parse_json, read_small, write_text
 from zslkit.utils.progress import Reporter
 
 TIMEOUT = (20.0, 60.0)
@@ -80,8 +80,7 @@ class Partial:
 
     def remember(self, facts: _FileFacts) -> None:
         """Store the headers beside the part."""
-        with replacing(self._note) as beside:
-            beside.write_text(json.dumps(asdict(facts)), encoding="utf-8")
+        write_text(self._note, json.dumps(asdict(facts)))
 
     def drop(self) -> None:
         """Delete the part and its headers."""

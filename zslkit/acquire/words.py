@@ -17,7 +17,7 @@ from zslkit.readers.sentence_encoder import Encoder
 from zslkit.readers.stream import existing
 from zslkit.readers.vectors_text import look_up
 from zslkit.readers.word_vectors import Phrase, Vectors, digest_of, means
-from zslkit.utils.files import parse_json, read_small, replacing
+from zslkit.utils.files import parse_json, read_small, replacing, write_text
 from zslkit.utils.progress import Reporter, Silent
 
 _MIB = 1 << 20
@@ -116,6 +116,5 @@ def write(
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as beside, beside.open("wb") as stream:
             np.save(stream, vectors)
-        with replacing(out.with_suffix(".json")) as beside:
-            beside.write_text(text, encoding="utf-8")
+        write_text(out.with_suffix(".json"), text)
     return note

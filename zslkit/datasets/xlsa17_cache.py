@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from zslkit.dataset import Index
 from zslkit.datasets.xlsa17_mat import finite_float32, read_feature_file
 from zslkit.errors import CannotWrite, DataError
-from zslkit.features.store import remember
 from zslkit.readers.stream import file_digest
-from zslkit.utils.files import cache_root, check_permitted, parse_json, read_small
+from zslkit.utils.files import cache_root, check_permitted, parse_json, read_small, remember
 
 SCHEMA = 1
 

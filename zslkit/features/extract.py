@@ -31,7 +31,7 @@ from zslkit.readers.depth import SCALED
 from zslkit.readers.faults import writing
 from zslkit.utils import distributed
 from zslkit.utils.devices import bfloat16_remark
-from zslkit.utils.files import cache_root, replacing
+from zslkit.utils.files import cache_root, write_text
 from zslkit.utils.locks import acquired
 from zslkit.utils.progress import Reporter
 
@@ -150,7 +150,7 @@ class _Extraction:
                 self._fill(partial, shape, network)
                 if distributed.first():
                     manifest = json.dumps(self._manifest(shape), indent=1)
-                    _write_text(partial / "manifest.json", manifest)
+                    write_text(partial / "manifest.json", manifest)
                     (partial / "done").unlink(missing_ok=True)
                     _drop_notes(partial)
         except NotOpened:
@@ -199,7 +199,7 @@ class _Extraction:
                 pooled.flush()
                 distributed.wait()
                 if distributed.first():
-                    _write_text(partial / "done", str(whole[-1][-1] + 1))
+                    write_text(partial / "done", str(whole[-1][-1] + 1))
                 phase.advance(sum(len(index) for index in whole))
         recorder.report(self.folder.name, self.reporter)
         index = np.setdiff1d(np.arange(len(images)), sorted(skipped))
@@ -339,11 +339,6 @@ def _drop_notes(partial: Path) -> None:
     """Delete temporary files."""
     for file in partial.glob("*.new"):
         file.unlink(missing_ok=True)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
 
 
 def store_bytes(images: int, features: FeatureConfig, height: int, width: int) -> int:

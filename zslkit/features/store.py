@@ -27,7 +27,7 @@ from zslkit.utils.files import (
     need_plain,
     parse_json,
     read_small,
-    replacing,
+    remember,
 )
 
 SCHEMA = 1
@@ -52,14 +52,6 @@ def images_digest(images: Images) -> str:
     digest = images.digest()
     remember(note, digest)
     return digest
-
-
-def remember(note: Path, text: str) -> None:
-    """Write a text to the cache; errors are ignored, since the text can be computed again."""
-    with suppress(OSError):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(note) as beside:
-            beside.write_text(text, encoding="utf-8")
 
 
 class FeatureStore:

@@ -13,9 +13,9 @@ import torch
 from zslkit import errors
 from zslkit.dataset import Dataset, Images
 from zslkit.errors import DataError
-from zslkit.features.store import images_digest, remember
+from zslkit.features.store import images_digest
 from zslkit.utils import distributed
-from zslkit.utils.files import cache_root, parse_json, read_small
+from zslkit.utils.files import cache_root, parse_json, read_small, remember
 from zslkit.utils.progress import Reporter
 
 NAMED = 5

@@ -13,7 +13,7 @@ from zslkit.report import plots
 from zslkit.report.block import Stat
 from zslkit.report.study import FIGURES, Plot, Study, StudyLine
 from zslkit.report.tables import markdown_text, plain, spread
-from zslkit.utils.files import replacing
+from zslkit.utils.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,8 +93,7 @@ def write(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, text in texts.items():
-            with replacing(folder / f"{stem}{suffix}") as beside:
-                beside.write_text(text, encoding="utf-8")
+            write_text(folder / f"{stem}{suffix}", text)
             written.append(folder / f"{stem}{suffix}")
         if study.plot is not None and lines:
             plots.save(figure(study, lines), folder / f"{stem}.svg")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zslkit.acquire.cache_marks import CHECKED
 from zslkit.runs.folders import CONFIG, RECORD, SCORES, Run
-from zslkit.utils.files import cache_root, read_small, replacing
+from zslkit.utils.files import cache_root, read_small, remember
 
 _CHECK = 2
 """Number of the check; raised where it finds more than before, so that all notes are void."""
@@ -51,13 +51,8 @@ def is_noted(run: Run, state: str) -> bool:
 
 def note(run: Run, state: str) -> None:
     """Note that the run passed the check in this state; ignored where nothing can be written."""
-    if not state:
-        return
-    with suppress(OSError):
-        place = _note(run)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(place) as beside:
-            beside.write_text(state, "ascii")
+    if state:
+        remember(_note(run), state)
 
 
 def _note(run: Run) -> Path:

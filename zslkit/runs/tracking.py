@@ -25,7 +25,7 @@ from zslkit.runs.folders import LOG
 from zslkit.runs.log_entries import Entries, LogEntry
 from zslkit.runs.run_folder import RunFolder
 from zslkit.tracker import RunInfo, Tracker
-from zslkit.utils.files import replacing
+from zslkit.utils.files import write_text
 from zslkit.utils.stops import error_sentence, is_stop
 
 BOOK = "trackers.json"
@@ -139,8 +139,8 @@ class Followers:
         for ready in self._live:
             self._told[_name(ready.entry)] = self._count
         # The run itself reports a full disk when it writes.
-        with contextlib.suppress(OSError), replacing(self._folder.path / BOOK) as beside:
-            beside.write_text(json.dumps(self._told), encoding="utf-8")
+        with contextlib.suppress(OSError):
+            write_text(self._folder.path / BOOK, json.dumps(self._told))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 from zslkit.errors import DataError, UserError
 from zslkit.utils import distributed
-from zslkit.utils.files import check_permitted, parse_json, read_small, replacing
+from zslkit.utils.files import check_permitted, parse_json, read_small, write_text
 
 TRIED = "search.json"
 """File of the tried points in a run folder."""
@@ -170,8 +170,7 @@ class Search:
             {"point": json.loads(name), "figures": figures, "digest": self._digest(name, figures)}
             for name, figures in tried.items()
         ]
-        with replacing(self._kept) as beside:
-            beside.write_text(json.dumps(rows), encoding="utf-8")
+        write_text(self._kept, json.dumps(rows))
 
     def _digest(self, name: str, figures: Mapping[str, float]) -> str:
         """Digest of a point, its figures and the run's folder, which shows that none was edited."""

@@ -217,6 +217,19 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, which appears when it is whole."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def remember(note: Path, text: str) -> None:
+    """Write a text to the cache; errors are ignored, since the text can be computed again."""
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_text(note, text)
+
+
 @contextmanager
 def replacing_folder(path: Path, check: Callable[[], object] = lambda: None) -> Iterator[Path]:
     """Yield an empty folder beside `path`; it replaces `path` at the end, or is removed on failure.
