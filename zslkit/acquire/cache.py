@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from zslkit.acquire.cache_marks import HOMES, Kind, files_of, kind_of
 from zslkit.errors import DataError
 from zslkit.utils.files import BEGUN, why
+from zslkit.utils.locks import is_held
 
 PARTIAL: tuple[Kind, ...] = ("partial store", "partial scan", "leftover")
 """Kinds left behind by an interruption."""
@@ -62,7 +63,7 @@ def _item(root: Path, path: Path, kind: Kind) -> CacheItem:
     stats = list(_stats(path))
     size = sum(s.st_size for s in stats)
     used = max((max(s.st_atime, s.st_mtime) for s in stats), default=0.0)
-    in_use = kind not in KEPT and _held(_lock(path))
+    in_use = kind not in KEPT and is_held(_lock(path))
     return CacheItem(path.relative_to(root).as_posix(), kind, path, size, used, in_use)
 
 
@@ -88,17 +89,6 @@ def _lock(path: Path) -> Path:
     elif path.suffix == ".partial":
         name = re.sub(r"(\.removed-.*)?\.partial$", "", name)
     return path.with_name(f"{name}.lock")
-
-
-def _held(lock: Path) -> bool:
-    """Whether a process holds the lock."""
-    if not lock.is_file():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except (Timeout, OSError):  # a lock that cannot be tested counts as held
-        return True
 
 
 def remove(root: Path, item: CacheItem) -> None:

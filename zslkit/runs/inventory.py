@@ -17,6 +17,7 @@ from zslkit.errors import DataError, UserError
 from zslkit.runs.folders import RECORD, Run, half_written, load_run, lock_of, run_places
 from zslkit.runs.tags import read_tags
 from zslkit.utils.files import NotPermitted, clear, why
+from zslkit.utils.locks import is_held
 
 _logger = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ def _item(folder: Path, match: re.Match[str]) -> InventoryItem:
     run: Run | None = None
     tags: tuple[str, ...] = ()
     if rest == ".partial":
-        state = "running" if _held(folder) else "half-written"
+        state = "running" if is_held(_lock(folder)) else "half-written"
         problem = "" if state == "running" else f"{half_written(folder)}, or remove it"
     elif rest == ".removing":
         state, problem = "half-removed", "remove it again"
@@ -181,14 +182,3 @@ def _run_name(folder: Path) -> str:
 
 def _lock(folder: Path) -> Path:
     return lock_of(folder.with_name(_run_name(folder)))
-
-
-def _held(folder: Path) -> bool:
-    """Whether a process works on the run now; without a lock file none does."""
-    place = _lock(folder)
-    if place.exists():
-        try:
-            FileLock(place).acquire(timeout=0).lock.release()
-        except (Timeout, OSError):
-            return True
-    return False

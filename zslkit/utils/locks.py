@@ -32,3 +32,14 @@ def acquired(
     except Timeout:
         on_wait(sentence)
         return lock.acquire()
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds the lock; without a lock file none does."""
+    if not lock.is_file():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except (Timeout, OSError):  # a lock that cannot be tested counts as held
+        return True
