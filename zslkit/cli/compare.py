@@ -20,6 +20,7 @@ from zslkit.cli.many import (
     Failure,
     QueuedRun,
     parse_seeds,
+    plan_of,
     refused,
     run_all,
     settled,
@@ -46,15 +47,12 @@ from zslkit.registry import MODELS
 if TYPE_CHECKING:
     from zslkit.runs.api import Result
     from zslkit.runs.folders import Run
-    from zslkit.training.plan import Plan
 
 OF_TABLE = {
     *("names", "as_papers_do", "strict", "form", "markdown", "as_json", "columns", "title", "out"),
     "no_run",
 }
 """Parameters that have a meaning where nothing is run."""
-CHOICES = ("settings", "config", "preset", "overrides", "table")
-"""Arguments that decide what run is looked for."""
 
 
 @verb(
@@ -240,7 +238,7 @@ def _watching(jobs: Sequence[QueuedRun]) -> list[QueuedRun]:
     for job in jobs:
         chosen = job.arguments["overrides"]
         try:
-            plan = _plan(job)
+            plan = plan_of(job.arguments)
         except ZslkitError:  # told where the run is made
             watching.append(job)
             continue
@@ -249,13 +247,6 @@ def _watching(jobs: Sequence[QueuedRun]) -> list[QueuedRun]:
             chosen = chosen | {"protocol": chosen.get("protocol", {}) | {"watch_test": 1}}
         watching.append(replace(job, arguments={**job.arguments, "overrides": chosen}))
     return watching
-
-
-def _plan(job: QueuedRun) -> Plan:
-    from zslkit.runs.plan import make_plan
-
-    choices = {name: job.arguments[name] for name in CHOICES}
-    return make_plan(job.name, job.arguments["dataset"], **choices)
 
 
 def _finished_runs(jobs: Sequence[QueuedRun], out: Path) -> tuple[list[Run], list[tuple[str, int]]]:
@@ -272,7 +263,7 @@ def _finished_runs(jobs: Sequence[QueuedRun], out: Path) -> tuple[list[Run], lis
     missing: list[tuple[str, int]] = []
     for model, of_model in groupby(jobs, lambda job: job.name):
         own = list(of_model)
-        looked_for = _plan(own[0])
+        looked_for = plan_of(own[0].arguments)
         matching = {job.seed: matching_runs(there, looked_for, job.seed) for job in own}
         found += (runs := [run for of_seed in matching.values() for run in of_seed])
         missing += [(model, seed) for seed, of_seed in matching.items() if not of_seed]

@@ -21,6 +21,7 @@ from zslkit.utils.seeds import MOST_SEED
 
 if TYPE_CHECKING:
     from zslkit.runs.api import Result
+    from zslkit.training.plan import Plan
     from zslkit.training.search import Point, TrialExecutor, TrialResult
     from zslkit.utils.progress import Reporter
 
@@ -247,12 +248,18 @@ def tries_of(arguments: Mapping[str, Any], spread: Spread, state: State) -> Tria
     return lambda points: _tried(points, arguments, spread, state)
 
 
-def check_search(arguments: Mapping[str, Any]) -> None:
-    """Raises UserError if the run searches nothing, so that there is nothing to spread."""
+def plan_of(arguments: Mapping[str, Any]) -> Plan:
+    """The plan of the run with these arguments of zslkit.run."""
     from zslkit.runs.plan import make_plan
 
-    choices = {k: arguments[k] for k in ("settings", "config", "preset", "overrides")}
-    plan = make_plan(arguments["model"], arguments["dataset"], **choices)
+    names = ("settings", "config", "preset", "overrides", "table")
+    choices = {name: arguments[name] for name in names if name in arguments}
+    return make_plan(arguments["model"], arguments["dataset"], **choices)
+
+
+def check_search(arguments: Mapping[str, Any]) -> None:
+    """Raises UserError if the run searches nothing, so that there is nothing to spread."""
+    plan = plan_of(arguments)
     if not (plan.protocol.tune and plan.model_class.search):
         why = "without --tune this run searches nothing"
         if plan.protocol.tune:

@@ -13,7 +13,7 @@ import click
 from zslkit.cli import completers
 from zslkit.cli.failure import State, tell
 from zslkit.cli.listing import find_names, find_trackers
-from zslkit.cli.many import check_search, tries_of
+from zslkit.cli.many import check_search, plan_of, tries_of
 from zslkit.cli.numbers import Whole
 from zslkit.cli.options import (
     check_policy,
@@ -236,11 +236,9 @@ def _standing(arguments: Mapping[str, Any]) -> Run:
     """The newest run that is there. Raises UserError if there is none."""
     from zslkit.runs.find import matching_runs, other_source
     from zslkit.runs.folders import find_runs
-    from zslkit.runs.plan import make_plan
 
     model, dataset, seed, out = (arguments[key] for key in ("model", "dataset", "seed", "out"))
-    choices = {key: arguments[key] for key in ("settings", "config", "preset", "overrides")}
-    looked_for = make_plan(model, dataset, **choices)
+    looked_for = plan_of(arguments)
     found = matching_runs(find_runs(out, tell), looked_for, seed)
     if not found:
         raise UserError(
