@@ -14,14 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from zslkit.dataset import Images
+from zslkit.dataset import Images, Index
 from zslkit.errors import DataError
 from zslkit.features.augment import CENTRE, Cut
 from zslkit.features.backbones import Transform
 from zslkit.utils.memory import in_halves
 
 Precision = Literal["float32", "bfloat16"]
-Index = NDArray[np.int64]
 T = TypeVar("T")
 
 STREAMS = 16

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Index = NDArray[np.int64]
+from zslkit.dataset import Index
 
 
 def ahead(

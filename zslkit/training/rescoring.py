@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from zslkit.dataset import Index
 from zslkit.model import Model
-from zslkit.training.scoring import SCORE_BATCH, Index, Rows, Table, answer
+from zslkit.training.scoring import SCORE_BATCH, Rows, Table, answer
 from zslkit.training.view import InputSource
 from zslkit.utils.memory import is_out_of_memory
 

@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zslkit.dataset import members_of
-
-Index = NDArray[np.int64]
+from zslkit.dataset import Index, members_of
 
 
 def batches(

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zslkit.dataset import Index
 from zslkit.errors import TrainingError
 from zslkit.model import Model
 from zslkit.training.view import InputSource
 from zslkit.utils import distributed
 from zslkit.utils.memory import in_halves
 
-Index = NDArray[np.int64]
 Table = NDArray[np.float32]
 
 SCORE_BATCH = 64

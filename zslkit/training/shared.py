@@ -14,19 +14,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F_
 from torch.overrides import TorchFunctionMode
 
+from zslkit.dataset import Index
 from zslkit.errors import UserError
 from zslkit.functional import whole_sum
 from zslkit.model import GradientModel, Model
 from zslkit.utils import distributed
-
-Index = NDArray[np.int64]
 
 
 def shares_batches(model_class: type[Model]) -> bool:

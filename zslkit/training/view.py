@@ -11,12 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zslkit.dataset import Dataset, Maps
+from zslkit.dataset import Dataset, Index, Maps
 from zslkit.errors import UserError
 from zslkit.features.augment import Cut
 from zslkit.model import Model
-
-Index = NDArray[np.int64]
 
 
 class InputSource(Protocol):
