@@ -31,7 +31,7 @@ from zslkit.training import weights
 from zslkit.training.fit import make_model
 from zslkit.training.inputs import Inputs, prepare
 from zslkit.training.plan import Plan
-from zslkit.utils.determinism import deterministic
+from zslkit.utils.determinism import deterministic, threads
 from zslkit.utils.progress import Reporter, Silent
 
 if TYPE_CHECKING:
@@ -235,10 +235,5 @@ def _compare(run: Run, name: str, now: Mapping[str, str]) -> None:
 @contextmanager
 def _as_then(environment: Environment) -> Iterator[None]:
     """Compute as the run did: weights trained on trainval depend on threads and determinism."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, environment.threads))
-    try:
-        with deterministic(environment.deterministic):
-            yield
-    finally:
-        torch.set_num_threads(before)
+    with threads(max(1, environment.threads)), deterministic(environment.deterministic):
+        yield

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from zslkit.features.backbones import Backbone
 from zslkit.features.forward import ImageInputs
 from zslkit.features.store import images_digest
 from zslkit.training.sampling import batches
+from zslkit.utils.determinism import threads
 from zslkit.utils.files import MADE, cache_root, replacing
 from zslkit.utils.locks import acquired
 from zslkit.utils.progress import Reporter
@@ -124,7 +123,7 @@ def _train(
     assert dataset.images is not None
     inputs, index = ImageInputs(dataset.images, start.transform), dataset.split.trainval
     names, target = np.unique(dataset.labels[index], return_inverse=True)
-    with torch.random.fork_rng(devices=[]), _one_thread():
+    with torch.random.fork_rng(devices=[]), threads(1):
         torch.manual_seed(0)
         network = start.build().to(device).train()
         height, width = inputs.batch(index[:1]).shape[2:]
@@ -160,13 +159,3 @@ def _train(
         name: (v.half() if v.is_floating_point() else v).detach().cpu().contiguous()
         for name, v in state.items()
     }
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""`--deterministic`: deterministic algorithms only."""
+"""`--deterministic`: deterministic algorithms only; and the number of threads for a while."""
 
 from __future__ import annotations
 
@@ -65,3 +65,14 @@ def _operation(error: RuntimeError) -> str | None:
     if found := re.match(r"(.+?) does not have a deterministic implementation", text):
         return found[1]
     return "A product of matrices (cuBLAS)" if WORKSPACE in text else None
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with this number of threads of torch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
