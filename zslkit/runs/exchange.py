@@ -6,18 +6,19 @@ import json
 import re
 import zipfile
 from collections.abc import Sequence
-from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zslkit.acquire.cache_marks import SHARED, SHARED_FILES, SHARED_MANIFEST
 from zslkit.acquire.unpack import unpack
-from zslkit.errors import CannotWrite, DataError, UserError
+from zslkit.errors import DataError, UserError
 from zslkit.readers.archives import kind_of, opened
+from zslkit.readers.faults import writing
+from zslkit.readers.stream import file_digest
 from zslkit.runs.figures import check_run
 from zslkit.runs.folders import RECORD, Run, load_run, run_path
-from zslkit.utils.files import cache_root, parse_json, read_small, replacing, why
+from zslkit.utils.files import cache_root, parse_json, read_small, replacing
 
 FORMAT = 1
 """Version of the file; another version is refused with an error."""
@@ -43,25 +44,21 @@ def export_runs(runs: Sequence[Run], file: Path) -> int:
         raise UserError("There is no finished run to export; `zslkit runs` lists what is there")
     digests: dict[str, str] = {}
     places = _places(runs)
-    try:
-        with (
-            replacing(file) as beside,
-            zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive,
-        ):
-            for place_of_run, run in places.items():
-                check_run(run)
-                for name in sorted(SHARED_FILES):
-                    if (run.folder / name).is_file():
-                        place = f"{place_of_run}/{name}"
-                        archive.write(run.folder / name, place)
-                        digests[place] = _digest(run.folder / name)
-            manifest = {"format": FORMAT, "made_by": f"zslkit {version('zslkit')}"}
-            text = json.dumps({**manifest, "files": digests}, indent=1)
-            archive.writestr(SHARED_MANIFEST, text + "\n")
-    except OSError as error:
-        raise CannotWrite(
-            f"{file} cannot be written ({why(error)}); mend that, or name another file"
-        ) from error
+    with (
+        writing(f"{file} cannot be written", "mend that, or name another file"),
+        replacing(file) as beside,
+        zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for place_of_run, run in places.items():
+            check_run(run)
+            for name in sorted(SHARED_FILES):
+                if (run.folder / name).is_file():
+                    place = f"{place_of_run}/{name}"
+                    archive.write(run.folder / name, place)
+                    digests[place] = file_digest(run.folder / name)
+        manifest = {"format": FORMAT, "made_by": f"zslkit {version('zslkit')}"}
+        text = json.dumps({**manifest, "files": digests}, indent=1)
+        archive.writestr(SHARED_MANIFEST, text + "\n")
     return file.stat().st_size
 
 
@@ -97,7 +94,7 @@ def runs_in(file: Path) -> list[Run]:
         DataError: The file is damaged, of another version, holds anything but runs, or a record
             does not follow from its scores; nothing is kept.
     """
-    target = cache_root() / SHARED / _digest(file)[:32]
+    target = cache_root() / SHARED / file_digest(file)[:32]
     if not target.is_dir():
         _survey(file)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +142,7 @@ def _check(file: Path, folder: Path) -> None:
             "export it again with the same version"
         )
     parts = [f for f in folder.rglob("*") if f.is_file() and f.name != SHARED_MANIFEST]
-    found = {part.relative_to(folder).as_posix(): _digest(part) for part in parts}
+    found = {part.relative_to(folder).as_posix(): file_digest(part) for part in parts}
     if odd := sorted(set(found.items()) ^ set(told.items())):
         raise DataError(
             f"{file}: {odd[0][0]} is not what {SHARED_MANIFEST} says; get the file again"
@@ -161,8 +158,3 @@ def _check(file: Path, folder: Path) -> None:
             # Without the advice, which is for runs of one's own.
             reason = str(error).replace(f"{folder}/", "").rpartition(";")[0]
             raise DataError(f"{file}: {reason}; get the file again from its maker") from error
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return file_digest(stream, "sha256").hexdigest()

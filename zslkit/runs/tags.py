@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from zslkit.errors import CannotWrite, DataError, UserError
+from zslkit.errors import DataError, UserError
+from zslkit.readers.faults import writing
 from zslkit.runs.folders import lock_of
-from zslkit.utils.files import check_permitted, parse_json, read_small, replacing, why
+from zslkit.utils.files import check_permitted, parse_json, read_small, write_text
 from zslkit.utils.locks import acquired
 
 TAGS = "tags.json"
@@ -53,21 +54,16 @@ def change_tags(
     if add is not None and not _WORD.fullmatch(add):
         raise UserError(f"{add!r} is no tag; take up to 40 letters, digits and . _ + -")
     sentence = f"Another process works on {folder}; this one waits until it is done"
-    try:
-        with acquired(lock_of(folder), on_wait, sentence):
-            tags = set(read_tags(folder))
-            if add is not None:
-                tags.add(add)
-            if drop is not None:
-                if drop not in tags:
-                    has = ", ".join(sorted(tags)) or "none"
-                    raise UserError(f"{folder} has no tag {drop!r}; it has {has}")
-                tags.remove(drop)
-            text = json.dumps(sorted(tags), ensure_ascii=False) + "\n"
-            with replacing(folder / TAGS) as beside:
-                beside.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CannotWrite(
-            f"{folder / TAGS} cannot be written ({why(error)}); check the folder's permissions"
-        ) from error
+    what, mend = f"{folder / TAGS} cannot be written", "check the folder's permissions"
+    with writing(what, mend), acquired(lock_of(folder), on_wait, sentence):
+        tags = set(read_tags(folder))
+        if add is not None:
+            tags.add(add)
+        if drop is not None:
+            if drop not in tags:
+                has = ", ".join(sorted(tags)) or "none"
+                raise UserError(f"{folder} has no tag {drop!r}; it has {has}")
+            tags.remove(drop)
+        text = json.dumps(sorted(tags), ensure_ascii=False) + "\n"
+        write_text(folder / TAGS, text)
     return tuple(sorted(tags))
