@@ -96,6 +96,13 @@ def test_settings_of_one_model_among_several(tmp_path: Path) -> None:
     assert complete(f"{both}nosuch:lambda_", tmp_path) == []
 
 
+def test_presets_of_one_model_among_several(tmp_path: Path) -> None:
+    both = "zslkit compare eszsl dedn --preset "
+    assert complete(f"{both}ded", tmp_path) == ["dedn:"]
+    assert complete(f"{both}dedn:fa", tmp_path) == ["dedn:fast"]
+    assert complete(f"{both}eszsl:fa", tmp_path) == []
+
+
 def test_finished_runs(tmp_path: Path) -> None:
     for name in ("seed0-ab", "seed1-cd"):
         (tmp_path / "runs" / "digits" / "apn" / name).mkdir(parents=True)

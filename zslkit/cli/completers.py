@@ -76,20 +76,24 @@ def _keys(targets: Iterable[str], sections: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-def _settings(incomplete: str) -> list[str]:
-    """Settings, and of several models also MODEL:KEY, which is for one of them."""
+def _of_models(incomplete: str, words: Callable[[Iterable[str]], list[str]]) -> list[str]:
+    """`words` of the named models, and of several models also MODEL:WORD, which is for one."""
     named = _named_models()
     model, colon, _ = incomplete.rpartition(":")
     if colon:
         with contextlib.suppress(UserError):
-            return [f"{model}:{key}" for key in _keys([MODELS.find(model).target], SECTIONS)]
+            return [f"{model}:{word}" for word in words([MODELS.find(model).target])]
     alone = [f"{name}:" for name in named] if len(named) > 1 else []
-    return [*_keys(named.values(), SECTIONS), *alone]
+    return [*words(named.values()), *alone]
 
 
-def _presets(incomplete: str) -> list[str]:
+def _settings(targets: Iterable[str]) -> list[str]:
+    return _keys(targets, SECTIONS)
+
+
+def _presets(targets: Iterable[str]) -> list[str]:
     found: list[str] = []
-    for target in _named_models().values():
+    for target in targets:
         with contextlib.suppress(Fault):
             folder, origin = facts(target).values.get("presets"), locate(target.partition(":")[0])
             if folder and origin.origin:
@@ -164,10 +168,10 @@ datasets = completer(
     lambda incomplete: [*_registered(DATASETS), *(p.name for p in Path().glob("*.yaml"))]
 )
 trackers = completer(lambda incomplete: _registered(TRACKERS))
-settings = completer(_settings)
+settings = completer(lambda incomplete: _of_models(incomplete, _settings))
 feature_settings = completer(lambda incomplete: _keys((), ["features"]))
 model_settings = completer(lambda incomplete: _keys(_named_models().values(), ()))
-presets = completer(_presets)
+presets = completer(lambda incomplete: _of_models(incomplete, _presets))
 runs = completer(_run_folders)
 runs_and_tags = completer(lambda incomplete: [*_run_folders(incomplete), *_tags(incomplete)])
 models_and_runs = completer(
