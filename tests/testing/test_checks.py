@@ -18,6 +18,7 @@ from broken_models import (
     LooksAtTheWholeMean,
     SaysSo,
     SaysTooMuch,
+    SharedCount,
     Telling,
 )
 from misdeclared_models import (
@@ -62,6 +63,12 @@ def failed(results: list[CheckResult]) -> dict[str, str]:
 def test_a_model_that_keeps_the_contract_passes(kind: type[Model]) -> None:
     results = check_model(kind)
     assert [r.check for r in results] == [c.name for c in CHECKS]
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_an_earlier_test() -> Iterator[None]:
+    yield
+    SharedCount.made.clear()
 
 
 broken = pytest.mark.parametrize(
