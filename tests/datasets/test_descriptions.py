@@ -385,11 +385,8 @@ def test_tables_of_photos_and_classes_have_the_same_attributes(home: Path) -> No
     ("name", "number", "words"),
     [
         ("photo_id", lambda k, label: 10 + k, "'photo_id' counts the photos (10, 11, 12, ...)"),
-        (
-            "photo_id",
-            lambda k, label: 90 - 7 * k,
-            "'photo_id' numbers the photos (90, 83, 76, ...)",
-        ),
+        ("photo_id", lambda k, _: 90 - 7 * k, "'photo_id' numbers the photos (90, 83, 76, ...)"),
+        ("seen", lambda _, label: label // 4, "'seen' tells which classes are unseen"),
         ("kind", lambda k, label: label, "'kind' counts the classes (0, 1, 2, ...)"),
         ("labelID", lambda k, label: 9 - label**2, "'labelID' numbers the classes (9, 8, 5, ...)"),
     ],
@@ -398,7 +395,7 @@ def test_a_column_that_numbers_the_photos_or_their_classes_is_no_attribute(
     home: Path, name: str, number: Callable[[int, int], int], words: str
 ) -> None:
     write_photo_list({"ant": "vs", "bee": "vs", "cicada": "vs", "moth": "vs", "wasp": "uu"})
-    photos = [line.split(",")[0] for line in Path("list.csv").read_text().splitlines()[1:]]
-    rows = [f"{photo},{k % 3},{number(k, k // 2)}" for k, photo in enumerate(photos)]
+    lines = enumerate(Path("list.csv").read_text().splitlines()[1:])
+    rows = [f"{one.split(',')[0]},{k % 3},{number(k, k // 2)}" for k, one in lines]
     Path("own.csv").write_text(f"path,red,{name}\n" + "\n".join(rows) + "\n")
     assert words in said("image_attributes: own.csv")

@@ -95,8 +95,6 @@ _ID = re.compile(
 """Names of columns, in small letters, that number the rows of a table."""
 _CAMEL_ID = re.compile(r"\w*[a-z](ID|Id|Key)")
 """The same in mixed letters, such as taxonID."""
-
-
 _SIDE = re.compile(
     r"((is|in|class)[ _.-]*)?((test[ _.-]*)?(un)?seen|split|set|train(val|ing)?|test(ing)?"
     r"|val(idation)?|novel|base|zero[ _.-]*shot|(un)?known)([ _.-]*class(es)?)?"
@@ -149,11 +147,10 @@ def refuse_counter(
 ) -> None:
     """Refuse an attribute that counts the classes, such as an index saved with the table.
 
-    `kind` says what the rows of `values` stand for.
-
     It counts up or down in steps of 1 from any number, or numbers the classes in any order. Where
     several columns do so, only one that counts up from 0 or 1 is refused. One that is called id, or
     the like, and holds another whole number for each class, is refused whatever its numbers are.
+    `kind` says what the rows of `values` stand for: classes, or photos.
 
     Raises:
         DataError: Names the column.

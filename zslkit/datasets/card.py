@@ -44,13 +44,13 @@ def load_folder(path: Path, card: FolderCard) -> Dataset:
     classes = _classes(path, card, files, table)
     refuse_clash(path, f"classes of {card.attributes or card.descriptions or card.images}", classes)
     photos = _photos(path, card, classes)
-    if table is not None:
-        sides = (photos.labels[part] for part in (photos.split.trainval, photos.split.test_unseen))
-        refuse_side(files["attributes"], table.attributes, table.values, *sides)
     said = gather(path, card, files, table, classes, photos)
     groups: dict[str, tuple[int, ...]] = {}
     words, empty = None, tuple[str, ...]()
     if said.table is not None:
+        origin = files["attributes" if table is not None else "image_attributes"]
+        sides = (photos.labels[part] for part in (photos.split.trainval, photos.split.test_unseen))
+        refuse_side(origin, said.table.attributes, said.table.values, *sides)
         source = card.attributes or card.image_attributes or ""
         groups = group_columns(path, card.groups, said.table.attributes, source)
         if "word_vectors" in files:
